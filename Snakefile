@@ -1,0 +1,33 @@
+# Stillhouse: a table of contents. The study decides what is built, rules/ say how.
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+# Snakemake merges config files: with a study of the user's own, the default one must not be read.
+if not workflow.overwrite_configfiles:
+
+    configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/models.smk"
+include: "rules/prompts.smk"
+include: "rules/generations.smk"
+include: "rules/datasets.smk"
+include: "rules/adapters.smk"
+include: "rules/exports.smk"
+include: "rules/evaluations.smk"
+include: "rules/provenance.smk"
+
+
+rule all:
+    default_target: True
+    message:
+        "Build everything that the study names."
+    input:
+        rules.generations.input,
+        rules.datasets.input,
+        rules.adapters.input,
+        rules.exports.input,
+        rules.evaluations.input,

@@ -1,0 +1,59 @@
+# What all rules share: the validated study, wildcard constraints, and the three params that decide rebuilds.
+import sys
+from pathlib import Path
+
+WORKFLOW = Path(workflow.basedir)
+sys.path.insert(0, str(WORKFLOW / "scripts"))
+
+from snakemake.exceptions import WorkflowError
+
+from stillhouse.errors import StillhouseError
+from stillhouse.provenance.code import code_digest
+from stillhouse.provenance.digests import canonical_json
+from stillhouse.provenance.layout import ADAPTER_FILES, MODEL_FILES
+from stillhouse.provenance.software import software_versions
+from stillhouse.study.plan import load_plan
+
+try:
+    plan = load_plan(config, Path.cwd(), WORKFLOW)
+except StillhouseError as error:
+    raise WorkflowError(f"{type(error).__name__}: {error}") from None
+
+study = plan.study
+
+
+def one_of(names):
+    """A wildcard constraint that takes exactly these names."""
+    import re
+
+    return "|".join(re.escape(name) for name in sorted(names)) or "(?!)"
+
+
+wildcard_constraints:
+    model=one_of(study.models),
+    prompts=one_of(study.prompts),
+    generation=one_of(study.generations),
+    dataset=one_of(study.datasets),
+    adapter=one_of(study.adapters),
+    export=one_of(study.exports),
+    evaluation=one_of(study.evaluations),
+    subject=one_of({name for item in study.evaluations.values() for name in item.subjects}),
+    prompt_set=one_of({name for item in study.evaluations.values() for name in item.prompts}),
+    shard=r"\d+",
+    quant=r"Q8_0|Q6_K|Q5_K_M|Q4_K_M|Q3_K_M",
+
+
+# Each of these starts with its own name: Snakemake compares params as a set of values without names.
+def recipe(of):
+    """The `recipe` param: canonical JSON of `of(wildcards)`."""
+    return lambda wildcards: f"recipe {canonical_json(of(wildcards))}"
+
+
+def code(script):
+    """The `code` param: digest of the script's import closure."""
+    return f"code {code_digest(WORKFLOW / 'scripts' / script).digest}"
+
+
+def software(script):
+    """The `software` param: versions that the closure imports and that can change the result."""
+    return f"software {canonical_json(software_versions(code_digest(WORKFLOW / 'scripts' / script).imports))}"

@@ -1,0 +1,50 @@
+"""Rule answer_shard: one shard of a generation, by a single pass or a tournament."""
+
+from pathlib import Path
+
+from stillhouse.provenance.job import Facts, Files, Params, run_job
+
+
+def main(inputs: Files, outputs: Files, params: Params) -> Facts:
+    """Answer the shard's prompts through the ledger."""
+    from stillhouse.llm.factory import Clients
+    from stillhouse.prompts.read import rows_of_shard
+    from stillhouse.provenance.files import read_parquet_rows
+    from stillhouse.tournament.engine import Texts
+    from stillhouse.tournament.generate import answer_shard
+    from stillhouse.tournament.roles import load_templates
+    from stillhouse.tournament.settings import ShardSettings
+
+    recipe = {key: value for key, value in params.recipe.items() if key != "models"}
+    settings = ShardSettings.model_validate(recipe)
+    rows = read_parquet_rows(inputs.prompts)
+    mine = rows_of_shard(rows, settings.shard, settings.shards)
+    texts = Texts(
+        system=_read(inputs.get("system")),
+        grammar=_read(inputs.get("grammar")),
+        templates=load_templates(inputs.get("templates")) if settings.method == "tournament" else None,
+    )
+    clients = Clients(params.config, Path("results/models"), params.writer, shards=settings.shards)
+    clients.usage.limit(settings.budget, len(mine) / len(rows))
+    try:
+        facts = answer_shard(mine, clients, settings, texts, outputs.shard)
+    finally:
+        clients.close()
+    return {**facts, **clients.usage.facts()}
+
+
+def own_prompts(inputs: Files, recipe: Facts) -> dict[str, str]:
+    """The build key counts the shard's own prompts: editing one prompt leaves the other shards as they are."""
+    from stillhouse.prompts.read import rows_of_shard
+    from stillhouse.provenance.digests import digest_json
+    from stillhouse.provenance.files import read_parquet_rows
+
+    return {"prompts": digest_json(rows_of_shard(read_parquet_rows(inputs.prompts), recipe["shard"], recipe["shards"]))}
+
+
+def _read(files: list[Path]) -> str | None:
+    return files[0].read_text(encoding="utf-8").strip() if files else None
+
+
+if __name__ == "__main__":
+    run_job(main, __file__, globals().get("snakemake"), keep=True, content=own_prompts)

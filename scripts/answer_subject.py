@@ -1,0 +1,48 @@
+"""Rule answer_subject: the answers of one subject to the held-out prompts of an evaluation."""
+
+from pathlib import Path
+
+from stillhouse.provenance.job import Facts, Files, Params, run_job
+
+BATCH = 16
+
+
+def main(inputs: Files, outputs: Files, params: Params) -> Facts:
+    """Let the subject answer, or take its recorded answers."""
+    from stillhouse.evaluation.respond import SubjectSettings, replay_recorded, respond
+    from stillhouse.llm.factory import Clients
+    from stillhouse.provenance.files import read_parquet_rows
+
+    recipe = params.recipe
+    settings = SubjectSettings.model_validate({key: recipe[key] for key in SubjectSettings.model_fields})
+    rows = [row for file in inputs.get("prompts") for row in read_parquet_rows(file)]
+    if recipe["kind"] == "recorded":
+        return replay_recorded(rows, inputs.get("answers")[0], settings, outputs.responses)
+    clients = Clients(params.config, Path("results/models"), params.writer)
+    try:
+        client, batch = _open(clients, inputs, recipe)
+        system, grammar = _read(inputs.get("system")), _read(inputs.get("grammar"))
+        facts = respond(
+            rows, client, settings, outputs.responses, system=system, grammar=grammar, batch=batch
+        )
+    finally:
+        clients.close()
+    return {**facts, **clients.usage.facts()}
+
+
+def _open(clients, inputs: Files, recipe: dict):  # noqa: ANN001, ANN202 - types are heavy to import here
+    """The client of the subject, and its batch size when it decodes in batches."""
+    from stillhouse.llm.factory import open_served
+
+    if recipe["kind"] == "model":
+        return clients[recipe["model"]["name"]], None
+    backend = open_served(recipe["serve"], inputs.get("weights"), inputs.get("digests"), recipe["context"], BATCH)
+    return clients.add(recipe["subject"], backend), BATCH if recipe["serve"] in ("peft", "merged") else None
+
+
+def _read(files: list[Path]) -> str | None:
+    return files[0].read_text(encoding="utf-8").strip() if files else None
+
+
+if __name__ == "__main__":
+    run_job(main, __file__, globals().get("snakemake"), keep=True)

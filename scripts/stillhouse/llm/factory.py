@@ -1,0 +1,96 @@
+"""Opens the models that a job's recipe names, each with the ledger in front."""
+
+from pathlib import Path
+from typing import Any
+
+from stillhouse.llm.client import Client, Usage
+from stillhouse.llm.ledger import Ledger
+from stillhouse.llm.operations import ledger_folder, model_settings
+from stillhouse.llm.requests import Backend
+from stillhouse.provenance.digests import digest_file
+from stillhouse.provenance.files import read_json
+from stillhouse.study.models import LlamaCppModel, OpenAIModel
+
+
+def gguf_sha256(gguf: Path) -> str:
+    """Sha256 of a materialised model's GGUF, out of the digests beside it."""
+    return _digest_in(gguf.parent / "gguf.digests.json", gguf.name)
+
+
+def open_backend(name: str, config: dict[str, Any], folder: Path, share: float = 1.0) -> Backend:
+    """The backend of model `name`; `folder` holds its weights, `share` is this job's part of its limits."""
+    model = model_settings(config, name)
+    if isinstance(model, LlamaCppModel):
+        from stillhouse.llm.llama_cpp_backend import LlamaCppBackend
+
+        gguf = folder / "model.gguf"
+        identity = {"backend": "llama_cpp", "weights": gguf_sha256(gguf), "context": model.context}
+        return LlamaCppBackend(gguf, identity, context=model.context)
+    if isinstance(model, OpenAIModel):
+        from stillhouse.llm.openai_backend import OpenAIBackend
+
+        return OpenAIBackend(model, {"backend": "openai", "model": model.model}, share=share)
+    from stillhouse.llm.recorded_backend import RecordedBackend
+
+    file = Path(model.file)
+    return RecordedBackend(file, {"backend": "recorded", "file": digest_file(file)})
+
+
+class Clients:
+    """The clients of one job, opened when first asked for, so that a replayed job loads no weights.
+
+    `models` is the folder of materialised weights, `writer` names the job in the ledger, `shards` divides
+    the models' limits.
+    """
+
+    def __init__(self, config: dict[str, Any], models: Path, writer: str, *, shards: int = 1) -> None:
+        self.config = config
+        self.models = models
+        self.ledger = Ledger(ledger_folder(config), writer)
+        self.usage = Usage()
+        self._share = 1.0 / shards
+        self._open: dict[str, Client] = {}
+
+    def __getitem__(self, name: str) -> Client:
+        if name not in self._open:
+            self.add(name, open_backend(name, self.config, self.models / name, self._share))
+        return self._open[name]
+
+    def add(self, name: str, backend: Backend) -> Client:
+        """Put an already opened backend (an adapter, an export) under `name`."""
+        known = name in self.config.get("models", {})
+        price = getattr(model_settings(self.config, name), "price", None) if known else None
+        self._open[name] = Client(name, backend, self.ledger, self.usage, price)
+        return self._open[name]
+
+    def close(self) -> None:
+        """Free all backends and flush the ledger."""
+        for client in self._open.values():
+            client.close()
+        self.ledger.close()
+
+
+def open_served(serve: str, weights: list[Path], digests: list[Path], context: int | None, batch: int) -> Backend:
+    """The backend of an adapter or export served as `serve` says (peft, merged, gguf-adapter, gguf:QUANT).
+
+    `weights` are its files, base before adapter; `digests` the digest files in the same order.
+    """
+    sums = [_digest_in(file, weight.name) for file, weight in zip(digests, weights, strict=True)]
+    if serve in ("peft", "merged"):
+        from stillhouse.llm.transformers_backend import TransformersBackend
+
+        identity = {"backend": "transformers", "weights": sums}
+        adapter = weights[1].parent if serve == "peft" else None
+        return TransformersBackend(weights[0].parent, adapter, identity, batch=batch)
+    from stillhouse.llm.llama_cpp_backend import LlamaCppBackend
+
+    adapter = weights[1] if serve == "gguf-adapter" else None
+    identity = {"backend": "llama_cpp", "weights": sums[0], "context": context}
+    if adapter:
+        identity["adapter"] = sums[1]
+    return LlamaCppBackend(weights[0], identity, context=context, adapter=adapter)
+
+
+def _digest_in(digests: Path, name: str) -> str:
+    """Sha256 of `name` in a digests file."""
+    return read_json(digests)["files"][name]["sha256"]

@@ -1,0 +1,87 @@
+"""Runs a GGUF in this process by llama.cpp, with GBNF grammars."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from llama_cpp import Llama, LlamaGrammar
+
+from stillhouse.errors import CallError, InputError
+from stillhouse.llm.reasoning import split_reasoning
+from stillhouse.llm.requests import Completion, Request
+
+logger = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=64)
+def compile_grammar(text: str) -> LlamaGrammar:
+    """Compile GBNF; raises `InputError` when llama.cpp does not take it."""
+    try:
+        with open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink):
+            return LlamaGrammar.from_string(text, verbose=False)
+    except ValueError as error:
+        raise InputError(f"grammar is not valid GBNF: {error}") from error
+
+
+class LlamaCppBackend:
+    """One GGUF, optionally with an adapter GGUF on it.
+
+    One thread and a reset of the context before each call make an answer independent of the calls before
+    it and of the number of cores; the jobs of a study run beside each other instead.
+    """
+
+    grammars = True
+    concurrency = 1
+
+    def __init__(self, gguf: Path, identity: dict[str, Any], *, context: int, adapter: Path | None = None) -> None:
+        self.identity = identity
+        self._llama = Llama(
+            str(gguf),
+            n_ctx=context,
+            n_threads=1,
+            n_threads_batch=1,
+            lora_path=str(adapter) if adapter else None,
+            verbose=False,
+        )
+
+    async def complete(self, request: Request) -> tuple[Completion, int]:
+        """Answer in a worker thread; raises `CallError` when the prompt does not fit the context."""
+        return await asyncio.to_thread(self._complete, request), 1
+
+    def _complete(self, request: Request) -> Completion:
+        settings = request.sampling
+        grammar = compile_grammar(request.grammar) if request.grammar else None
+        self._llama.reset()
+        try:
+            answer = self._llama.create_chat_completion(
+                request.chat(),
+                temperature=settings["temperature"],
+                top_p=settings["top_p"],
+                top_k=settings.get("top_k", 0),
+                min_p=settings.get("min_p", 0.0),
+                repeat_penalty=1.0,
+                max_tokens=settings["max_tokens"],
+                stop=settings["stop"],
+                seed=settings["seed"],
+                grammar=grammar,
+            )
+        except ValueError as error:
+            raise CallError(f"llama.cpp refused the prompt: {error}") from error
+        choice, usage = answer["choices"][0], answer["usage"]
+        split = split_reasoning(choice["message"]["content"] or "")
+        return Completion(
+            text=split.answer,
+            finish_reason=choice["finish_reason"],
+            reasoning=split.reasoning,
+            prompt_tokens=usage["prompt_tokens"],
+            completion_tokens=usage["completion_tokens"],
+            flags=split.flags,
+        )
+
+    def close(self) -> None:
+        """Free the weights."""
+        self._llama.close()

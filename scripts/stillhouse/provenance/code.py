@@ -1,0 +1,124 @@
+"""Digest of the code behind a script: the syntax trees of its import closure and the data files that it names.
+
+Comments, docstrings, formatting and positions do not count; logic does. The walk is our own and skips empty
+fields, so that two Python versions agree (`ast.dump` differs between them).
+"""
+
+import ast
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from stillhouse.provenance.digests import digest_file, digest_json
+
+ROOT_PACKAGE = "stillhouse"
+LIBRARY = Path(__file__).resolve().parents[1]
+WORKFLOW = LIBRARY.parents[1]
+
+# What records, logs or shows progress never decides an artefact's bytes (a test holds this).
+OUTSIDE = frozenset(
+    f"stillhouse.provenance.{name}" for name in ("job", "logs", "progress", "records", "store", "code", "software")
+)
+
+
+@dataclass(frozen=True)
+class CodeDigest:
+    """`digest` over everything in `files`: path below the workflow's folder -> digest of its tree or bytes."""
+
+    digest: str
+    files: dict[str, str]
+    imports: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Module:
+    """What one source file contributes."""
+
+    digest: str
+    library: tuple[str, ...]
+    foreign: frozenset[str]
+    data: tuple[str, ...]
+
+
+def _strip_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0] if body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        return body[1:]
+    return body
+
+
+HAS_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def canonical_tree(node: object) -> object:
+    """A syntax tree as nested lists of plain values, without docstrings, positions and empty fields."""
+    if isinstance(node, ast.AST):
+        fields = []
+        for name, value in ast.iter_fields(node):
+            if name in ("type_comment", "kind", "type_ignores"):
+                continue
+            if name == "body" and isinstance(node, HAS_DOCSTRING):
+                value = _strip_docstring(value)
+            if value is None and not isinstance(node, ast.Constant) or value == []:
+                continue
+            fields.append([name, canonical_tree(value)])
+        return [type(node).__name__, *sorted(fields, key=lambda field: field[0])]
+    if isinstance(node, list):
+        return [canonical_tree(item) for item in node]
+    return f"{type(node).__name__}:{node!r}"
+
+
+def _module_file(name: str) -> Path | None:
+    """File of a library module, None when `name` is a package or nothing."""
+    file = LIBRARY.parent / (name.replace(".", "/") + ".py")
+    return file if file.is_file() else None
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+@lru_cache(maxsize=1024)
+def read_module(file: Path) -> Module:
+    """Parse one source file; raises `SyntaxError` when it is not Python."""
+    tree = ast.parse(file.read_bytes(), filename=str(file))
+    names = _imported(tree)
+    library = sorted(n for n in names if n.startswith(ROOT_PACKAGE + ".") and n not in OUTSIDE and _module_file(n))
+    foreign = frozenset(n.split(".")[0] for n in names) - {ROOT_PACKAGE}
+    strings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    data = sorted(s for s in strings if s.startswith("data/") and (WORKFLOW / s).is_file())
+    digest = hashlib.sha256(repr(canonical_tree(tree)).encode()).hexdigest()
+    return Module(digest, tuple(library), foreign, tuple(data))
+
+
+@lru_cache(maxsize=1024)
+def _data_digest(path: str) -> str:
+    return digest_file(WORKFLOW / path)
+
+
+@lru_cache(maxsize=256)
+def code_digest(script: Path) -> CodeDigest:
+    """Digest of `script`, every library module that it reaches by imports, and the data files that they name."""
+    files: dict[str, str] = {}
+    foreign: set[str] = set()
+    waiting = [Path(script).resolve()]
+    while waiting:
+        file = waiting.pop()
+        name = file.relative_to(WORKFLOW).as_posix()
+        if name in files:
+            continue
+        module = read_module(file)
+        files[name] = module.digest
+        foreign |= module.foreign
+        files.update({path: _data_digest(path) for path in module.data})
+        waiting.extend(found for found in map(_module_file, module.library) if found)
+    ordered = dict(sorted(files.items()))
+    return CodeDigest(digest_json(ordered), ordered, frozenset(foreign))

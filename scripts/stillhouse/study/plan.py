@@ -1,0 +1,383 @@
+"""What each rule needs of the study: its inputs by name and its recipe, the narrowest values that decide a result.
+
+Rules call nothing else of the study. Every `recipe_*` returns plain JSON types; every `inputs_*` returns
+paths as the rules name them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from stillhouse.errors import StudyError
+from stillhouse.study.evaluations import Evaluation, Subject
+from stillhouse.study.files import StudyFiles, missing_files
+from stillhouse.study.generations import Generation
+from stillhouse.study.models import LlamaCppModel, RecordedModel
+from stillhouse.study.study import Study, join_faults, load_study
+
+Inputs = dict[str, str | list[str]]
+
+TEMPLATES = ("critic.j2", "author.j2", "synthesizer.j2", "judge.j2")
+
+
+def load_plan(config: dict[str, Any], working: Path, workflow: Path) -> "Plan":
+    """Validate the study and look for its files; raises `StudyError` with every fault."""
+    study, files = load_study(config), StudyFiles(working, workflow)
+    faults = missing_files(study, files)
+    if faults:
+        raise StudyError(join_faults(faults))
+    return Plan(study, files)
+
+
+class Plan:
+    """A validated study as the rules see it."""
+
+    def __init__(self, study: Study, files: StudyFiles) -> None:
+        self.study, self._files = study, files
+
+    # models
+
+    def hf_source(self, model: str) -> bool:
+        """Whether a model's weights come as a Hugging Face directory."""
+        entry = self.study.models[model]
+        return isinstance(entry, LlamaCppModel) and Path(self._files.find(entry.weights)).is_dir()
+
+    def source_files(self, model: str) -> list[str]:
+        """The files that a local model is made from; none for the embedded one."""
+        weights = self.study.models[model].weights
+        if weights == "embedded":
+            return []
+        found = self._files.find(weights)
+        if not Path(found).is_dir():
+            return [found]
+        kinds = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+        return sorted(path.as_posix() for kind in kinds for path in Path(found).glob(kind))
+
+    def recipe_model(self, model: str) -> dict[str, Any]:
+        """Where a local model's weights come from: `embedded`, `gguf` or `huggingface`."""
+        entry = self.study.models[model]
+        kind = "huggingface" if self.hf_source(model) else "gguf"
+        return {"source": "embedded" if entry.weights == "embedded" else kind}
+
+    def model_inputs(self, models: list[str]) -> Inputs:
+        """Digests of local models (their weights come as `ancient` beside) and files of recorded ones."""
+        local = [m for m in models if isinstance(self.study.models[m], LlamaCppModel)]
+        recorded = [m for m in models if isinstance(self.study.models[m], RecordedModel)]
+        return {
+            "model_digests": [f"results/models/{m}/gguf.digests.json" for m in local],
+            "recorded": [self._files.find(self.study.models[m].file) for m in recorded],
+        }
+
+    def model_weights(self, models: list[str]) -> list[str]:
+        """GGUF files of local models."""
+        local = [m for m in models if isinstance(self.study.models[m], LlamaCppModel)]
+        return [f"results/models/{m}/model.gguf" for m in local]
+
+    def identity(self, model: str) -> dict[str, Any]:
+        """What the study decides of a model's identity; the sha256 of weights comes with the inputs."""
+        entry = self.study.models[model]
+        if isinstance(entry, LlamaCppModel):
+            return {"name": model, "backend": entry.backend, "context": entry.context}
+        if isinstance(entry, RecordedModel):
+            return {"name": model, "backend": entry.backend}
+        return {"name": model, "backend": entry.backend, "model": entry.model}
+
+    # prompts
+
+    def prompts_file(self, name: str) -> str:
+        """The file of a prompt set."""
+        return self._files.find(self.study.prompts[name].file)
+
+    def recipe_prompts(self, name: str) -> dict[str, Any]:
+        """Name and limit of a prompt set."""
+        return {"set": name, "limit": self.study.prompts[name].limit}
+
+    # generations
+
+    def generation_models(self, name: str) -> list[str]:
+        """Models that a generation asks, sorted."""
+        generation = self.study.generations[name]
+        roles = generation.roles.model_dump(exclude_none=True)
+        judges = roles.pop("judges", [])
+        return sorted({generation.model, *roles.values(), *judges})
+
+    def inputs_shard(self, name: str) -> Inputs:
+        """Inputs of a generation's shards, without the weights."""
+        generation = self.study.generations[name]
+        return {
+            "prompts": f"results/prompts/{generation.prompts}.parquet",
+            "system": self._optional(generation.system),
+            "grammar": self._optional(generation.grammar),
+            "templates": self._templates(generation),
+            **self.model_inputs(self.generation_models(name)),
+        }
+
+    def _optional(self, path: str | None) -> list[str]:
+        return [] if path is None else [self._files.find(path)]
+
+    def _templates(self, generation: Generation) -> list[str]:
+        if generation.method == "single":
+            return []
+        folder = self._files.find(generation.tournament.templates)
+        return [f"{folder}/{name}" for name in TEMPLATES]
+
+    def recipe_shard(self, name: str, shard: int) -> dict[str, Any]:
+        """`ShardSettings` of one shard, and the identities of its models."""
+        generation = self.study.generations[name]
+        tournament = generation.tournament.model_dump(exclude={"templates"})
+        return {
+            "generation": name,
+            "method": generation.method,
+            "model": generation.model,
+            "roles": generation.roles.model_dump(),
+            "tournament": tournament if generation.method == "tournament" else None,
+            "sampling": generation.sampling.model_dump(),
+            "shard": shard,
+            "shards": generation.shards,
+            "budget": generation.budget.model_dump(),
+            "models": [self.identity(model) for model in self.generation_models(name)],
+        }
+
+    def recipe_merge(self, name: str) -> dict[str, Any]:
+        """`MergeSettings` of a generation."""
+        return {"generation": name, "failures": self.study.generations[name].failures.model_dump()}
+
+    def shards(self, name: str) -> list[str]:
+        """Shard files of a generation."""
+        count = self.study.generations[name].shards
+        return [f"results/generations/{name}/shards/{shard}.parquet" for shard in range(count)]
+
+    # datasets
+
+    def inputs_dataset(self, name: str) -> Inputs:
+        """Answers, marker files and held-out prompts of a dataset."""
+        dataset = self.study.datasets[name]
+        generations = dict.fromkeys(source.generation for source in dataset.sources)
+        against = dataset.decontaminate.against if dataset.decontaminate else []
+        held_out = [
+            self.evaluation_prompts(evaluation, key)
+            for evaluation in against
+            for key in self.study.evaluations[evaluation].prompts
+        ]
+        filters = [f for source in dataset.sources for f in source.filters]
+        markers = {f.without_markers or f.with_markers for f in filters} - {None}
+        return {
+            "answers": [f"results/generations/{generation}/answers.parquet" for generation in generations],
+            "held_out": held_out,
+            "markers": sorted(self._files.find(path) for path in markers),
+        }
+
+    def recipe_dataset(self, name: str) -> dict[str, Any]:
+        """`BuildSettings` of a dataset, with marker files as the rules name them."""
+        dataset = self.study.datasets[name].model_dump(exclude_unset=False)
+        for source in dataset["sources"]:
+            source["filters"] = [
+                {k: self._files.find(v) if isinstance(v, str) else v for k, v in item.items() if v is not None}
+                for item in source["filters"]
+            ]
+        return {"name": name, "dataset": dataset}
+
+    def _licence(self, model: str) -> str | None:
+        """A model's licence as the study gives it; that of the embedded one is known."""
+        entry = self.study.models[model]
+        return entry.licence or ("apache-2.0" if getattr(entry, "weights", None) == "embedded" else None)
+
+    # adapters and exports
+
+    def recipe_adapter(self, name: str) -> dict[str, Any]:
+        """`TrainSettings` of an adapter, and the name of its base."""
+        adapter = self.study.adapters[name]
+        return {
+            "base": adapter.base,
+            "train": {
+                "objective": adapter.objective,
+                "quantization": adapter.quantization,
+                "lora": adapter.lora.model_dump(),
+                "training": adapter.training.model_dump(),
+            },
+        }
+
+    def base_of(self, adapter: str) -> str:
+        """Name of an adapter's base model."""
+        return self.study.adapters[adapter].base
+
+    def recipe_export(self, name: str) -> dict[str, Any]:
+        """Names and licence that an export carries in its metadata."""
+        adapter = self.study.exports[name].adapter
+        base = self.base_of(adapter)
+        return {
+            "export": name,
+            "adapter": adapter,
+            "base": base,
+            "licence": self._licence(base),
+            "context": self.study.models[base].context,
+        }
+
+    def recipe_card(self, name: str) -> dict[str, Any]:
+        """What a model card tells besides what its inputs say."""
+        export = self.study.exports[name]
+        adapter = self.study.adapters[export.adapter]
+        return {
+            **self.recipe_export(name),
+            "study": self.study.study,
+            "quants": list(export.quants),
+            "adapter_gguf": export.adapter_gguf,
+            "dataset": adapter.dataset,
+            "recipe": self.recipe_adapter(export.adapter)["train"],
+        }
+
+    def ggufs(self, name: str) -> list[str]:
+        """Suffixes of the GGUF files of an export: its quantisations, f16, and `adapter` where it is made."""
+        export = self.study.exports[name]
+        return [*dict.fromkeys(["f16", *export.quants]), *(["adapter"] if export.adapter_gguf else [])]
+
+    def modelfile_gguf(self, name: str) -> str:
+        """The quantisation that the Modelfile runs: the first one that the study names."""
+        return (self.study.exports[name].quants or ["f16"])[0]
+
+    # evaluations
+
+    @staticmethod
+    def evaluation_prompts(evaluation: str, name: str) -> str:
+        """Parquet file of a held-out prompt set."""
+        return f"results/evaluations/{evaluation}/prompts/{name}.parquet"
+
+    def evaluation_prompts_file(self, evaluation: str, name: str) -> str:
+        """Source file of a held-out prompt set."""
+        return self._files.find(self.study.evaluations[evaluation].prompts[name].file)
+
+    def inputs_subject(self, evaluation: str, name: str) -> Inputs:
+        """Inputs of a subject's answers: prompts, its texts, and digests of what answers."""
+        entry = self.study.evaluations[evaluation]
+        subject = entry.subjects[name]
+        return {
+            "prompts": [self.evaluation_prompts(evaluation, key) for key in entry.prompts],
+            "system": self._optional(subject.system),
+            "grammar": self._optional(subject.grammar),
+            "answers": self._optional(subject.recorded),
+            "digests": self._subject_digests(subject),
+            "recorded": self.model_inputs([subject.model])["recorded"] if subject.model else [],
+        }
+
+    def _subject_digests(self, subject: Subject) -> list[str]:
+        if subject.model:
+            return list(self.model_inputs([subject.model])["model_digests"])
+        if subject.adapter:
+            base = self.base_of(subject.adapter)
+            return [f"results/models/{base}/digests.json", f"results/adapters/{subject.adapter}/digests.json"]
+        if subject.export is None:
+            return []
+        folder = f"results/exports/{subject.export}"
+        if subject.serve == "merged":
+            return [f"{folder}/merged/digests.json"]
+        if subject.serve == "gguf-adapter":
+            base = self.base_of(self.study.exports[subject.export].adapter)
+            return [f"results/models/{base}/gguf.digests.json", f"{folder}/digests/adapter.json"]
+        return [f"{folder}/digests/{subject.serve.removeprefix('gguf:')}.json"]
+
+    def subject_weights(self, evaluation: str, name: str) -> list[str]:
+        """The large files that answer for a subject; the rule takes them as `ancient`."""
+        subject = self.study.evaluations[evaluation].subjects[name]
+        if subject.model:
+            return self.model_weights([subject.model])
+        if subject.adapter:
+            base = self.base_of(subject.adapter)
+            adapter = f"results/adapters/{subject.adapter}/adapter_model.safetensors"
+            return [f"results/models/{base}/model.safetensors", adapter]
+        if subject.export is None:
+            return []
+        folder = f"results/exports/{subject.export}"
+        if subject.serve == "merged":
+            return [f"{folder}/merged/model.safetensors"]
+        if subject.serve == "gguf-adapter":
+            base = self.base_of(self.study.exports[subject.export].adapter)
+            return [f"results/models/{base}/model.gguf", f"{folder}/{subject.export}-adapter.gguf"]
+        return [f"{folder}/{subject.export}-{subject.serve.removeprefix('gguf:')}.gguf"]
+
+    def recipe_subject(self, evaluation: str, name: str) -> dict[str, Any]:
+        """How a subject answers."""
+        entry = self.study.evaluations[evaluation]
+        subject = entry.subjects[name]
+        kind = next(k for k in ("model", "adapter", "export", "recorded") if getattr(subject, k) is not None)
+        return {
+            "subject": name,
+            "condition": subject.condition or name,
+            "kind": kind,
+            "serve": subject.serve or ("peft" if kind == "adapter" else None),
+            "model": self.identity(subject.model) if subject.model else None,
+            "context": self._context(subject),
+            "roles": {key: item.role for key, item in entry.prompts.items()},
+            "sampling": entry.sampling.model_dump(),
+        }
+
+    def _context(self, subject: Subject) -> int | None:
+        """Context window of a subject that llama.cpp serves."""
+        if subject.export is None:
+            return None
+        return self.study.models[self.base_of(self.study.exports[subject.export].adapter)].context
+
+    def responses(self, evaluation: str) -> list[str]:
+        """Responses of all subjects."""
+        names = self.study.evaluations[evaluation].subjects
+        return [f"results/evaluations/{evaluation}/responses/{name}.parquet" for name in names]
+
+    def markers_file(self, evaluation: str) -> str:
+        """The markers of an evaluation."""
+        return self._files.find(self.study.evaluations[evaluation].markers)
+
+    def rubric_file(self, evaluation: str) -> str:
+        """The rubric of an evaluation."""
+        return self._files.find(self.study.evaluations[evaluation].rubric.file)
+
+    def recipe_rubric(self, evaluation: str) -> dict[str, Any]:
+        """Judges, subjects and size of rubric judging."""
+        entry = self.study.evaluations[evaluation]
+        settings = entry.rubric.model_dump(exclude={"file"})
+        settings["subjects"] = settings["subjects"] or list(entry.subjects)
+        return {**settings, "sampling": entry.judging.model_dump(), "models": self._judges(entry.rubric.judges)}
+
+    def recipe_pairwise(self, evaluation: str) -> dict[str, Any]:
+        """Pairs, judges and size of pairwise judging."""
+        entry = self.study.evaluations[evaluation]
+        settings = {**entry.pairwise.model_dump(), "pairs": [list(pair) for pair in entry.pairwise.pairs]}
+        return {**settings, "sampling": entry.judging.model_dump(), "models": self._judges(entry.pairwise.judges)}
+
+    def _judges(self, names: list[str]) -> list[dict[str, Any]]:
+        return [self.identity(name) for name in sorted(set(names))]
+
+    def judgements(self, evaluation: str) -> Inputs:
+        """The judgement files that an evaluation has, by kind."""
+        entry: Evaluation = self.study.evaluations[evaluation]
+        folder = f"results/evaluations/{evaluation}/judgements"
+        kinds = [kind for kind in ("markers", "rubric", "pairwise") if getattr(entry, kind) is not None]
+        return {kind: f"{folder}/{kind}.parquet" for kind in kinds}
+
+    def recipe_report(self, evaluation: str) -> dict[str, Any]:
+        """Names, conditions, sets and gates of a report."""
+        entry = self.study.evaluations[evaluation]
+        return {
+            "study": self.study.study,
+            "evaluation": evaluation,
+            "subjects": {name: self._described(subject) for name, subject in entry.subjects.items()},
+            "sets": {name: item.role for name, item in entry.prompts.items()},
+            "gates": entry.gates.model_dump(),
+        }
+
+    @staticmethod
+    def _described(subject: Subject) -> dict[str, Any]:
+        return {key: value for key, value in subject.model_dump().items() if value is not None}
+
+    # estimate
+
+    def recipe_estimate(self) -> dict[str, Any]:
+        """What the estimate of calls and tokens needs: generations and judged evaluations."""
+        return {
+            "generations": {name: item.model_dump() for name, item in self.study.generations.items()},
+            "evaluations": {name: item.model_dump() for name, item in self.study.evaluations.items()},
+            "prices": {
+                name: model.price.model_dump()
+                for name, model in self.study.models.items()
+                if getattr(model, "price", None) is not None
+            },
+            "models": sorted(self.study.models),
+            "api_models": sorted(name for name, model in self.study.models.items() if model.backend == "openai"),
+        }

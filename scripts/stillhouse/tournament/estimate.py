@@ -1,0 +1,99 @@
+"""What a study's calls would come to, before any is made."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+CHARACTERS_PER_TOKEN = 4.0
+"""A rule of thumb for English; the estimate says so."""
+
+ANSWER_SHARE = 0.6
+"""Expected length of an answer as a share of max_tokens."""
+
+
+@dataclass
+class Estimate:
+    """Calls and tokens of one part of the study; `most` counts every round and vote."""
+
+    part: str
+    calls: int = 0
+    most: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = 0.0
+
+    def add(self, calls: int, most: int, prompt_tokens: float, completion_tokens: float, price: dict | None) -> None:
+        """Count calls of one kind: expected and most, tokens of one call, price of its model (None: unknown)."""
+        self.calls += calls
+        self.most += most
+        self.prompt_tokens += round(calls * prompt_tokens)
+        self.completion_tokens += round(calls * completion_tokens)
+        if price is None or self.usd is None:
+            self.usd = None
+        else:
+            self.usd += calls * (prompt_tokens * price["input"] + completion_tokens * price["output"]) / 1e6
+
+
+def text_tokens(text: str) -> float:
+    """Tokens of a text by the rule of thumb."""
+    return len(text) / CHARACTERS_PER_TOKEN
+
+
+def mean_prompt_tokens(rows: list[dict[str, Any]]) -> float:
+    """Mean tokens of a prompt's messages."""
+    texts = ["".join(message["content"] for message in json.loads(row["messages"])) for row in rows]
+    return sum(map(text_tokens, texts)) / len(texts) if texts else 0.0
+
+
+def estimate_generation(
+    name: str, generation: dict[str, Any], rows: list[dict[str, Any]], prices: dict[str, dict | None]
+) -> Estimate:
+    """Estimate one generation. A tournament is counted with all its rounds: convergence can only save calls."""
+    found = Estimate(f"generation {name}")
+    prompts, asked = len(rows), mean_prompt_tokens(rows)
+    answer = generation["sampling"]["max_tokens"] * ANSWER_SHARE
+    roles = generation["roles"]
+    found.add(prompts, prompts, asked, answer, prices.get(roles.get("teacher") or generation["model"]))
+    if generation["method"] != "tournament":
+        return found
+    rules = generation["tournament"]
+    least, most = min(rules["convergence"], rules["max_rounds"]), rules["max_rounds"]
+    for role, seen in (("critic", 1), ("author", 2), ("synthesizer", 2)):
+        role_price = prices.get(roles.get(role) or generation["model"])
+        found.add(prompts * least, prompts * most, asked + seen * answer, answer, role_price)
+    for judge in range(rules["judges"]):
+        pool = roles["judges"] or [generation["model"]]
+        votes = asked + 3 * answer
+        found.add(prompts * least, prompts * most, votes, 16, prices.get(pool[judge % len(pool)]))
+    return found
+
+
+def estimate_evaluation(
+    name: str, evaluation: dict[str, Any], rows: list[dict[str, Any]], prices: dict[str, dict | None]
+) -> list[Estimate]:
+    """Estimate answers and verdicts of one evaluation; subjects that are trained here count as free calls."""
+    asked, answer = mean_prompt_tokens(rows), evaluation["sampling"]["max_tokens"] * ANSWER_SHARE
+    answers = Estimate(f"evaluation {name}: answers")
+    for subject in evaluation["subjects"].values():
+        if subject["recorded"] is None:
+            price = prices.get(subject["model"]) if subject["model"] else {"input": 0.0, "output": 0.0}
+            answers.add(len(rows), len(rows), asked, answer, price)
+    targets = [key for key, item in evaluation["prompts"].items() if item["role"] == "target"]
+    verdict = evaluation["judging"]["max_tokens"] * ANSWER_SHARE
+    found = [answers]
+    for kind in ("rubric", "pairwise"):
+        section = evaluation[kind]
+        if section is None:
+            continue
+        limit = section["limit"] or len(rows)
+        judged = sum(min(limit, sum(row["set"] == key for row in rows)) for key in targets)
+        judging = Estimate(f"evaluation {name}: {kind}")
+        for judge in section["judges"]:
+            if kind == "rubric":
+                times = len(section["subjects"] or evaluation["subjects"]) * section["repeats"]
+            else:
+                times = 2 * len(section["pairs"])
+            seen = answer if kind == "rubric" else 2 * answer
+            judging.add(judged * times, judged * times, asked + seen, verdict, prices.get(judge))
+        found.append(judging)
+    return found
