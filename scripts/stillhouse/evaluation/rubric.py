@@ -1,133 +1,103 @@
-"""Rubric files: the components that an answer is scored on, and what a judge is told of them."""
+"""Rubric judging: every answer by every judge, as often as the study asks."""
 
-from functools import cached_property
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import yaml
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+import pyarrow as pa
 
-from stillhouse.errors import InputError
-from stillhouse.evaluation.asking import render
-from stillhouse.llm.requests import Message
-from stillhouse.study.base import Name, Section
+from stillhouse.evaluation.asking import CALL_FAILED, Question, ask_judge, check_failed, read_template
+from stillhouse.evaluation.rows import Row, read_responses, to_judge
+from stillhouse.evaluation.rubric_file import Rubric, load_rubric
+from stillhouse.evaluation.settings import RubricSettings
+from stillhouse.evaluation.verdicts import RubricVerdict, read_verdict
+from stillhouse.llm.client import Client, gather
+from stillhouse.provenance.digests import canonical_json
+from stillhouse.provenance.files import write_parquet
 
-RESERVED = ("overall", "critical_failures", "components")
-WIDEST_SCALE = 100
-VERDICT_CHARACTERS = 200  # of justification in one verdict held by a grammar, so that a small judge comes to an end
+TEMPLATE = Path("data/judging/rubric.j2")
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-class Component(Section):
-    """One thing that an answer is scored on."""
-
-    weight: float = Field(gt=0, description="its part of the overall score; only the ratio of weights counts")
-    scale: tuple[int, int] = Field(description="lowest and highest score")
-    description: str = Field("", description="what the judge is told about it")
-
-    @field_validator("scale")
-    @classmethod
-    def _grows(cls, scale: tuple[int, int]) -> tuple[int, int]:
-        if not 0 < scale[1] - scale[0] <= WIDEST_SCALE or scale[0] < 0:
-            raise ValueError(f"expected [low, high] with 0 <= low < high <= low + {WIDEST_SCALE}, found {list(scale)}")
-        return scale
-
-
-class Rubric(Section):
-    """A rubric file as the user writes it."""
-
-    components: dict[Name, Component] = Field(min_length=1, description="what is scored, by name")
-    critical_failures: list[Text] = Field([], description="faults that are listed beside the scores")
-    reference: str | None = Field(None, description="text that the judge compares with: a constitution, a good answer")
-    prompt: str | None = Field(None, description="Jinja template of the judge's message, in place of the shipped one")
-
-    @model_validator(mode="after")
-    def _one_scale(self) -> "Rubric":
-        scales = {component.scale for component in self.components.values()}
-        if len(scales) > 1:
-            raise ValueError(f"components need one common scale, found {sorted(list(s) for s in scales)}")
-        taken = [name for name in self.components if normal(name) in RESERVED]
-        if taken:
-            raise ValueError(f"components.{taken[0]}: this name has a meaning of its own in a verdict")
-        if len({normal(name) for name in self.components}) < len(self.components):
-            raise ValueError("components: two names differ in case, hyphens or underscores only")
-        return self
-
-    @property
-    def scale(self) -> tuple[int, int]:
-        """Lowest and highest score, the same for all components and the overall."""
-        return next(iter(self.components.values())).scale
-
-    def overall(self, scores: dict[str, float]) -> float:
-        """Mean of the components' `scores`, weighted: sum(w * s) / sum(w), on the rubric's scale."""
-        weights = {name: component.weight for name, component in self.components.items()}
-        return sum(weights[name] * scores[name] for name in weights) / sum(weights.values())
-
-    def messages(self, prompt: str, answer: str, template: str) -> list[Message]:
-        """What the judge is asked. Raises `InputError` when a template is wrong."""
-        low, high = self.scale
-        return render(
-            self.prompt or template,
-            "the rubric's prompt" if self.prompt else "rubric.j2",
-            prompt=prompt,
-            answer=answer,
-            low=low,
-            high=high,
-            components=self.components,
-            critical_failures=self.critical_failures,
-            reference=(self.reference or "").strip(),
-        )
-
-    @cached_property
-    def grammar(self) -> str:
-        """GBNF of one verdict: every component once, scores on the scale, short justifications, compact JSON."""
-        low, high = self.scale
-        length = max(12, VERDICT_CHARACTERS // len(self.components))
-        parts = [
-            f'"\\"{name}\\": {{\\"score\\": " score ", \\"justification\\": \\"" words "\\"}}, "'
-            for name in self.components
-        ]
-        scores = " | ".join(f'"{score}"' for score in range(low, high + 1))
-        faults = " | ".join(f'"{number}"' for number, _ in enumerate(self.critical_failures, start=1))
-        more = len(self.critical_failures) - 1
-        listed = f'(fault (", " fault){{0,{more}}})?' if more > 0 else "fault?"
-        rules = [
-            f'root ::= "{{" {" ".join(parts)} "\\"critical_failures\\": [" {listed if faults else ""} "], '
-            f'\\"overall\\": " score "}}"',
-            f"score ::= {scores}",
-            f"words ::= [A-Z] [a-zA-Z0-9 ,.'-]{{0,{length}}}",
-        ]
-        return "\n".join([*rules, f"fault ::= {faults}"] if faults else rules) + "\n"
+RUBRIC = pa.schema(
+    [
+        ("subject", pa.string()),
+        ("condition", pa.string()),
+        ("set", pa.string()),
+        ("prompt_id", pa.string()),
+        ("id", pa.string()),
+        ("category", pa.string()),
+        ("difficulty", pa.string()),
+        ("judge", pa.string()),
+        ("repeat", pa.int32()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("components", pa.string()),
+        ("overall", pa.float64()),
+        ("judge_overall", pa.float64()),
+        ("critical_failures", pa.list_(pa.string())),
+        ("raw", pa.string()),
+        ("calls", pa.list_(pa.string())),
+    ]
+)
+KEPT = ("subject", "condition", "set", "prompt_id", "id", "category", "difficulty")
 
 
-def normal(name: str) -> str:
-    """A component's name without what judges change in it: case, spaces, hyphens."""
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
+def judge_rubric(
+    responses: list[Path],
+    clients: Mapping[str, Client],
+    rubric: Path,
+    settings: RubricSettings,
+    target: Path,
+    template: Path = TEMPLATE,
+) -> dict[str, Any]:
+    """Write one row a verdict to `target`: scored with components and overall, or unscored with the reason.
+
+    `clients` holds the judges by name. Facts: numbers of verdicts, of unscored ones and of second chances.
+    Raises `InputError` for a bad rubric or template, `EvaluationError` when a judge is out of order.
+    """
+    known, text = load_rubric(rubric), read_template(template)
+    rows = to_judge(read_responses(responses), settings.subjects, settings.limit)
+    tasks = [
+        _judge(row, clients[judge], repeat, known, settings, text)
+        for row in rows
+        for judge in sorted(set(settings.judges))
+        for repeat in range(settings.repeats)
+    ]
+    verdicts = gather(tasks, description="rubric verdicts", total=len(tasks))
+    failed = [row["judge"] for row in verdicts if row["reason"] == CALL_FAILED]
+    check_failed([row["judge"] for row in verdicts], failed)
+    write_parquet(target, verdicts, RUBRIC)
+    return {
+        "verdicts": len(verdicts),
+        "unscored": sum(row["status"] == "unscored" for row in verdicts),
+        "second_chances": sum(len(row["calls"]) > 1 for row in verdicts),
+    }
 
 
-def load_rubric(path: Path) -> Rubric:
-    """Read a rubric file. Raises `InputError` naming the file, and the key or the line."""
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such rubric file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected {{components: {{...}}, ...}}, found {type(content).__name__}")
-    try:
-        return Rubric.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{path}: {_fault(error.errors(include_url=False)[0])}") from None
+def _judge(
+    row: Row, client: Client, repeat: int, rubric: Rubric, settings: RubricSettings, template: str
+) -> Coroutine[Any, Any, Row]:
+    question = Question(
+        rubric.messages(row["prompt"], row["answer"], template),
+        settings.sampling,
+        ("rubric", row["prompt_id"], client.name, repeat),
+        rubric.grammar if client.grammars else None,
+    )
+    return _verdict(row, client, repeat, question, rubric)
 
 
-def _fault(first: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    message = first["msg"].removeprefix("Value error, ")
-    found = "" if first["type"] in ("missing", "value_error") else f", found {first['input']!r}"
-    return f"{where}: {message}{found}" if where else message
+async def _verdict(row: Row, client: Client, repeat: int, question: Question, rubric: Rubric) -> Row:
+    asked = await ask_judge(client, question, lambda call: read_verdict(call, rubric), RubricVerdict)
+    verdict = asked.verdict
+    return {
+        **{name: row[name] for name in KEPT},
+        "judge": client.name,
+        "repeat": repeat,
+        "status": "scored" if verdict.reason is None else "unscored",
+        "reason": verdict.reason,
+        "components": canonical_json(verdict.components),
+        "overall": verdict.overall,
+        "judge_overall": verdict.judge_overall,
+        "critical_failures": verdict.critical_failures,
+        "raw": asked.raw,
+        "calls": asked.calls,
+    }

@@ -16,7 +16,6 @@ class RubricSettings(Section):
     repeats: int = Field(1, ge=1)
     limit: int | None = Field(None, ge=1)
     sampling: Sampling
-    models: list[dict[str, Any]] = []  # the judges' identities: they stand in the recipe, clients carry them
 
 
 class PairwiseSettings(Section):
@@ -26,7 +25,6 @@ class PairwiseSettings(Section):
     judges: list[str] = Field(min_length=1)
     limit: int | None = Field(None, ge=1)
     sampling: Sampling
-    models: list[dict[str, Any]] = []  # the judges' identities: they stand in the recipe, clients carry them
 
 
 class ReportSettings(Section):

@@ -1,7 +1,7 @@
 """Means and rates with intervals that respect the design: answers to one prompt are not independent.
 
-Every interval is a bootstrap over prompts (clusters), 95 %, BCa as scipy computes it, with a seed that
-derives from what is estimated, so that one number never depends on which others were asked for.
+Every interval is a bootstrap over prompts (clusters), 95 %, BCa as scipy computes it, always with one seed:
+the same data have the same interval wherever they appear.
 """
 
 import math
@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from stillhouse.provenance.digests import seed_from
-
-RESAMPLES = 2000
+RESAMPLES, SEED = 2000, 7
 LEVEL = 0.95
 DIGITS = 6
 POINTS = {"first": 1.0, "tie": 0.5, "second": 0.0}
@@ -44,7 +42,7 @@ def rounded(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else round(float(value), DIGITS) + 0.0
 
 
-def estimate(observations: Clustered, *seed_parts: object) -> Estimate:
+def estimate(observations: Clustered) -> Estimate:
     """Mean over prompts with its 95 % interval; no interval below two prompts."""
     clusters: dict[str, list[float]] = defaultdict(list)
     for prompt, value in observations:
@@ -53,16 +51,16 @@ def estimate(observations: Clustered, *seed_parts: object) -> Estimate:
     n = sum(map(len, clusters.values()))
     if not n:
         return Estimate(None, None, 0, 0)
-    return Estimate(rounded(means.mean()), _interval(means, seed_parts), n, len(means))
+    return Estimate(rounded(means.mean()), _interval(means), n, len(means))
 
 
-def _interval(means: np.ndarray, seed_parts: tuple[object, ...]) -> list[float] | None:
+def _interval(means: np.ndarray) -> list[float] | None:
     if len(means) < 2:
         return None
     if np.ptp(means) == 0:
         return [rounded(means[0]), rounded(means[0])]
     for method in ("BCa", "percentile"):
-        generator = np.random.default_rng(seed_from("bootstrap", *seed_parts))
+        generator = np.random.default_rng(SEED)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", stats.DegenerateDataWarning)
             low, high = stats.bootstrap(
@@ -73,10 +71,10 @@ def _interval(means: np.ndarray, seed_parts: tuple[object, ...]) -> list[float] 
     return [rounded(low), rounded(high)]
 
 
-def paired_difference(first: Clustered, second: Clustered, *seed_parts: object) -> Estimate:
+def paired_difference(first: Clustered, second: Clustered) -> Estimate:
     """Mean of first minus second over the prompts that both have, with its interval; `n` counts prompts."""
     mine, theirs = _means(first), _means(second)
-    return estimate([(p, mine[p] - theirs[p]) for p in sorted(mine) if p in theirs], "difference", *seed_parts)
+    return estimate([(p, mine[p] - theirs[p]) for p in sorted(mine) if p in theirs])
 
 
 def _means(observations: Clustered) -> dict[str, float]:
@@ -115,7 +113,7 @@ def complete_pairs(verdicts: list[dict[str, Any]]) -> list[tuple[dict[str, Any],
     return [(both["first_second"], both["second_first"]) for _, both in sorted(asked.items()) if len(both) == 2]
 
 
-def win_rate(verdicts: list[dict[str, Any]], *seed_parts: object) -> dict[str, Any]:
+def win_rate(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
     """Win, tie and loss of the pair's first subject, rate = (win + tie / 2) / n, and its interval.
 
     Over comparisons complete in both orders; `flip_rate` is the share of them whose two verdicts, mapped
@@ -124,7 +122,7 @@ def win_rate(verdicts: list[dict[str, Any]], *seed_parts: object) -> dict[str, A
     pairs = complete_pairs(verdicts)
     kept = [row for pair in pairs for row in pair]
     counts = Counter(row["verdict"] for row in kept)
-    rate = estimate([(row["prompt_id"], POINTS[row["verdict"]]) for row in kept], "win rate", *seed_parts)
+    rate = estimate([(row["prompt_id"], POINTS[row["verdict"]]) for row in kept])
     return {
         "win": counts["first"],
         "tie": counts["tie"],
@@ -138,10 +136,10 @@ def win_rate(verdicts: list[dict[str, Any]], *seed_parts: object) -> dict[str, A
     }
 
 
-def rubric_means(verdicts: list[dict[str, Any]], *seed_parts: object) -> dict[str, Any]:
+def rubric_means(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
     """Recomputed overall with interval, by category, difficulty and component; unscored ones are only counted."""
     scored = [row for row in verdicts if row["status"] == "scored"]
-    overall = estimate([(row["prompt_id"], row["overall"]) for row in scored], "rubric", *seed_parts)
+    overall = estimate([(row["prompt_id"], row["overall"]) for row in scored])
     return {
         "overall": overall.mean,
         "interval": overall.interval,

@@ -9,7 +9,7 @@ from typing import Any
 
 import json_repair
 
-from stillhouse.evaluation.rubric import Rubric, normal
+from stillhouse.evaluation.rubric_file import Rubric, normal
 from stillhouse.llm.requests import Call
 
 # A backslash in JSON that is meant: \" \\ \/ \uXXXX \n \r \t. Judges write LaTeX unescaped, and then \frac would

@@ -28,9 +28,7 @@ def quantize_gguf(source: Path, target: Path, quant: str, threads: int = 1) -> d
     params.ftype = FILE_TYPES[quant]
     params.nthread = threads
     with atomic_path(target) as temporary:
-        status = llama_cpp.llama_model_quantize(
-            str(source).encode(), str(temporary).encode(), ctypes.byref(params)
-        )
+        status = llama_cpp.llama_model_quantize(str(source).encode(), str(temporary).encode(), ctypes.byref(params))
         if status != 0:
             raise ExportError(f"llama.cpp could not quantise {source} to {quant} (status {status})")
     size = target.stat().st_size

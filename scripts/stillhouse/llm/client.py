@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from stillhouse.errors import BudgetError
@@ -31,6 +32,8 @@ class Usage:
     unpriced: int = 0
     max_calls: int | None = None
     max_usd: float | None = None
+    reserved: int = 0
+    reserved_usd: float = 0.0
 
     def limit(self, budget: Budget, share: float) -> None:
         """Keep to this job's `share` of a generation's budget; a shard may always make one call."""
@@ -39,12 +42,26 @@ class Usage:
         if budget.usd is not None:
             self.max_usd = budget.usd * share
 
-    def check(self) -> None:
-        """Raise `BudgetError` when one more call could pass the budget."""
-        if self.max_calls is not None and self.made + self.replayed >= self.max_calls:
+    @contextmanager
+    def reserve(self, usd: float) -> Iterator[None]:
+        """Hold room for one call of at most `usd` while it is in flight.
+
+        Raises `BudgetError` when the call, with those in flight beside it, could pass the budget.
+        """
+        if self.max_calls is not None and self.made + self.replayed + self.reserved >= self.max_calls:
             raise BudgetError(f"budget of {self.max_calls} calls reached; raise `budget: calls` to go on")
-        if self.max_usd is not None and self.usd >= self.max_usd:
-            raise BudgetError(f"budget of {self.max_usd:g} USD reached ({self.usd:.4f} spent); raise `budget: usd`")
+        if self.max_usd is not None and self.usd + self.reserved_usd + usd > self.max_usd:
+            raise BudgetError(
+                f"budget of {self.max_usd:g} USD would be passed ({self.usd:.4f} spent, {self.reserved_usd:.4f} in "
+                f"flight, the next call may cost {usd:.4f}); raise `budget: usd`"
+            )
+        self.reserved += 1
+        self.reserved_usd += usd
+        try:
+            yield
+        finally:
+            self.reserved -= 1
+            self.reserved_usd -= usd
 
     def count(self, call: Call) -> None:
         """Add one call, replayed or made."""
@@ -103,7 +120,7 @@ class Client:
         """The call for `request`: out of the ledger, joined to the same one in flight, or made now."""
         known = self._ledger.get(request.digest)
         if known is None and request.digest in self._in_flight:
-            known = await asyncio.shield(self._in_flight[request.digest])
+            known = replace(await asyncio.shield(self._in_flight[request.digest]), replayed=True)
         if known is not None:
             self.usage.count(known)
             return known
@@ -152,9 +169,9 @@ class Client:
 
     async def _make(self, request: Request) -> Call:
         async with self._slots:
-            self.usage.check()
-            started = time.monotonic()
-            completion, tries = await self._backend.complete(request)
+            with self.usage.reserve(self._most(request)):
+                started = time.monotonic()
+                completion, tries = await self._backend.complete(request)
             usd = self._cost(completion.prompt_tokens, completion.completion_tokens)
             bill = Bill(usd, time.monotonic() - started, tries)
             self._ledger.append(request, self.name, completion, bill)
@@ -176,6 +193,11 @@ class Client:
             return None
         return (prompt_tokens * self._price.input + completion_tokens * self._price.output) / 1e6
 
+    def _most(self, request: Request) -> float:
+        """USD that a call may cost: the whole of `max_tokens`, and a token for two characters of the prompt."""
+        characters = sum(len(content) for _, content in request.messages)
+        return self._cost(characters // 2, request.sampling["max_tokens"]) or 0.0
+
     def close(self) -> None:
         """Free the backend."""
         self._backend.close()
@@ -194,7 +216,8 @@ def gather(
 ) -> list[T]:
     """Run `coroutines`, at most `limit` beside each other; results in their order.
 
-    The first error cancels the rest and is raised; what was answered until then is in the ledger.
+    The first error cancels the rest and is raised, but a `BudgetError` lets the calls in flight end first; what
+    was answered until then is in the ledger.
     """
     return run_async(_gather(iter(coroutines), limit, description, total))
 
@@ -203,11 +226,15 @@ async def _gather(
     coroutines: Iterable[Coroutine[Any, Any, T]], limit: int, description: str, total: int | None
 ) -> list[T]:
     results: dict[int, T] = {}
+    spent: list[BudgetError] = []
     with Meter(description, total) as meter:
 
-        async def work(shared: Iterable[tuple[int, Coroutine[Any, Any, T]]]) -> None:
-            for number, coroutine in shared:
-                results[number] = await coroutine
+        async def work(shared: Iterator[tuple[int, Coroutine[Any, Any, T]]]) -> None:
+            while not spent and (item := next(shared, None)) is not None:
+                try:
+                    results[item[0]] = await item[1]
+                except BudgetError as error:  # what is in flight was paid for: let it end
+                    spent.append(error)
                 meter.advance()
 
         shared = enumerate(coroutines)
@@ -220,4 +247,6 @@ async def _gather(
         finally:
             for _, unstarted in shared:
                 unstarted.close()
+    if spent:
+        raise spent[0]
     return [results[number] for number in sorted(results)]

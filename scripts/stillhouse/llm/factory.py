@@ -7,6 +7,7 @@ from stillhouse.llm.client import Client, Usage
 from stillhouse.llm.ledger import Ledger
 from stillhouse.llm.operations import ledger_folder, model_settings
 from stillhouse.llm.requests import Backend
+from stillhouse.provenance.code import WORKFLOW
 from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import read_json
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
@@ -32,7 +33,7 @@ def open_backend(name: str, config: dict[str, Any], folder: Path, share: float =
         return OpenAIBackend(model, {"backend": "openai", "model": model.model}, share=share)
     from stillhouse.llm.recorded_backend import RecordedBackend
 
-    file = Path(model.file)
+    file = Path(model.file) if Path(model.file).exists() else WORKFLOW / model.file
     return RecordedBackend(file, {"backend": "recorded", "file": digest_file(file)})
 
 

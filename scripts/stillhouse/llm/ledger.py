@@ -70,7 +70,9 @@ def encode_line(request: Request, name: str, completion: Completion, bill: Bill)
         "at": datetime.now(UTC).isoformat(timespec="microseconds"),
     }
     body = canonical_json(call)
-    return f'{{"digest":"{request.digest}","sum":"{digest_text(body)[:SUM_LENGTH]}","call":{body}}}\n'.encode()
+    return f'{{"digest":"{request.digest}","sum":"{digest_text(body)[:SUM_LENGTH]}","call":{body}}}\n'.encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def decode_line(line: bytes) -> tuple[str, dict[str, Any]]:
@@ -175,8 +177,12 @@ class Ledger:
         """Write one answered call; when this returns, a kill of this process cannot lose it."""
         line = encode_line(request, name, completion, bill)
         handle = self._open()
-        written = os.write(handle, line)
+        try:
+            written = os.write(handle, line)
+        except OSError as error:
+            raise LedgerError(f"{self._file}: {error.strerror}") from error
         if written != len(line):
+            self.close()  # the next call begins a file of its own, not behind half a line
             raise LedgerError(f"{self._file}: wrote {written} of {len(line)} bytes; is the disk full?")
         self._places.setdefault(request.digest, Place(self._file, self._size, len(line)))
         self._size += len(line)
@@ -186,6 +192,7 @@ class Ledger:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = self.folder / f"{self._writer}-{secrets.token_hex(4)}.jsonl"
             self._handle = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+            self._size = 0
         return self._handle
 
     def close(self) -> None:

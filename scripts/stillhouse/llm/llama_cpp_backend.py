@@ -1,13 +1,12 @@
 """Runs a GGUF in this process by llama.cpp, with GBNF grammars."""
 
 import asyncio
-import contextlib
 import logging
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
 from llama_cpp import Llama, LlamaGrammar
 
 from stillhouse.errors import CallError, InputError
@@ -19,12 +18,16 @@ logger = logging.getLogger(__name__)
 
 @lru_cache(maxsize=64)
 def compile_grammar(text: str) -> LlamaGrammar:
-    """Compile GBNF; raises `InputError` when llama.cpp does not take it."""
-    try:
-        with open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink):
-            return LlamaGrammar.from_string(text, verbose=False)
-    except ValueError as error:
-        raise InputError(f"grammar is not valid GBNF: {error}") from error
+    """Compile GBNF; raises `InputError` when llama.cpp does not take it.
+
+    It is parsed once before use: llama-cpp-python passes what llama.cpp refused on as a null pointer, and the
+    process would die of it.
+    """
+    parsed = llama_cpp.llama_sampler_init_grammar(None, text.encode(), b"root") if text.strip() else None
+    if not parsed:
+        raise InputError("grammar is not valid GBNF: llama.cpp refuses it (undefined or left-recursive rule, no root?)")
+    llama_cpp.llama_sampler_free(parsed)
+    return LlamaGrammar.from_string(text, verbose=False)
 
 
 class LlamaCppBackend:

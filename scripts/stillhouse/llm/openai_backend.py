@@ -41,8 +41,9 @@ class OpenAIBackend:
         self.identity = identity
         self.concurrency = max(1, int(model.limits.concurrency * share))
         self._model = model
+        self._secret = _key(model)
         self._client = openai.AsyncOpenAI(
-            base_url=model.base_url, api_key=_key(model), max_retries=0, timeout=model.timeout_s
+            base_url=model.base_url, api_key=self._secret, max_retries=0, timeout=model.timeout_s
         )
         per_minute = model.limits.requests_per_minute
         self._interval_s = 60.0 / (per_minute * share) if per_minute else 0.0
@@ -51,7 +52,10 @@ class OpenAIBackend:
     async def complete(self, request: Request) -> tuple[Completion, int]:
         """Ask, with retries of what may pass; raises `CallError` with the server's words otherwise."""
         retrying = AsyncRetrying(
-            retry=retry_if_exception(may_pass), stop=stop_after_attempt(self._model.max_tries), wait=_wait, reraise=True
+            retry=retry_if_exception(may_pass),
+            stop=stop_after_attempt(self._model.max_tries),
+            wait=self._wait,
+            reraise=True,
         )
         tries = 0
         try:
@@ -61,8 +65,19 @@ class OpenAIBackend:
                     await self._pace()
                     return await self._once(request), tries
         except (openai.OpenAIError, json.JSONDecodeError, MalformedAnswerError) as error:
-            raise CallError(f"{self._model.model}: {error} (after {tries} tries)") from error
+            raise CallError(f"{self._model.model}: {self._words(error)} (after {tries} tries)") from None
         raise CallError(f"{self._model.model}: no answer")
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Seconds until the next try: what the server asked for, else exponential with jitter."""
+        error = state.outcome.exception() if state.outcome else None
+        logger.warning("try %d failed: %s", state.attempt_number, self._words(error))
+        asked = _retry_after(error)
+        return _backoff(state) if asked is None else asked
+
+    def _words(self, error: BaseException | None) -> str:
+        """The error's text without the key, which some servers repeat."""
+        return str(error).replace(self._secret, "***") if self._model.api_key_env else str(error)
 
     async def _pace(self) -> None:
         """Start requests evenly spaced, so that any minute stays within the limit."""
@@ -82,9 +97,11 @@ class OpenAIBackend:
             **({"stop": stop} if stop else {}),
             **settings,
         )
-        if not isinstance(answer, openai.types.chat.ChatCompletion) or not answer.choices:
-            raise MalformedAnswerError("the server's answer is not a chat completion with choices")
-        return _completion(answer)
+        try:
+            return _completion(answer)
+        except (AttributeError, IndexError, TypeError) as error:
+            told = getattr(answer, "error", None) or str(answer)[:200]
+            raise MalformedAnswerError(f"the server's answer is not a chat completion with choices: {told}") from error
 
     def close(self) -> None:
         """Connections close with the process; the event loop may already be gone here."""
@@ -92,7 +109,7 @@ class OpenAIBackend:
 
 def _completion(answer: Any) -> Completion:
     choice = answer.choices[0]
-    split = split_reasoning(choice.message.content or "")
+    split = split_reasoning((choice.message.content or "").encode("utf-8", "replace").decode())
     extra = choice.message.model_extra or {}
     reasoning = extra.get("reasoning_content") or extra.get("reasoning") or split.reasoning
     usage = answer.usage
@@ -100,8 +117,8 @@ def _completion(answer: Any) -> Completion:
         text=split.answer,
         finish_reason=choice.finish_reason or "stop",
         reasoning=reasoning,
-        prompt_tokens=usage.prompt_tokens if usage else 0,
-        completion_tokens=usage.completion_tokens if usage else 0,
+        prompt_tokens=(usage.prompt_tokens or 0) if usage else 0,
+        completion_tokens=(usage.completion_tokens or 0) if usage else 0,
         served_model=answer.model,
         flags=split.flags,
     )
@@ -125,14 +142,6 @@ def may_pass(error: BaseException) -> bool:
 
 
 _backoff = wait_random_exponential(multiplier=0.5, max=30)
-
-
-def _wait(state: RetryCallState) -> float:
-    """Seconds until the next try: what the server asked for, else exponential with jitter."""
-    error = state.outcome.exception() if state.outcome else None
-    logger.warning("try %d failed: %s", state.attempt_number, error)
-    asked = _retry_after(error)
-    return _backoff(state) if asked is None else asked
 
 
 def _retry_after(error: BaseException | None) -> float | None:

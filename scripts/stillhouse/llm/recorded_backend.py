@@ -23,9 +23,10 @@ class RecordedBackend:
     async def complete(self, request: Request) -> tuple[Completion, int]:
         """The recorded answer; raises `CallError` naming the file when there is none."""
         prompt = next(content for role, content in reversed(request.messages) if role == "user")
-        if prompt not in self._answers:
+        recorded = self._answers.get(prompt.strip())
+        if recorded is None:
             raise CallError(f"{self._file}: no recorded answer to the prompt {prompt[:80]!r}")
-        split = split_reasoning(self._answers[prompt])
+        split = split_reasoning(recorded)
         return Completion(split.answer, "stop", split.reasoning, flags=split.flags), 1
 
     def close(self) -> None:
@@ -34,10 +35,12 @@ class RecordedBackend:
 
 def _read(file: Path) -> list[tuple[str, str]]:
     answers = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
-            answers.append((row["prompt"], row["response"]))
-        except (ValueError, KeyError, TypeError) as error:
+            answers.append((row["prompt"].strip(), row["response"] + ""))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f'{file} line {number}: expected {{"prompt", "response"}}') from error
     return answers

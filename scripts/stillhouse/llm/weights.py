@@ -28,9 +28,6 @@ from stillhouse.provenance.files import atomic_path, write_json
 
 logger = logging.getLogger(__name__)
 
-TOKENIZER_FILES = ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json")
-MODEL_FILES = ("config.json", "generation_config.json", "model.safetensors", *TOKENIZER_FILES)
-
 GGUF_MAGIC = b"GGUF"
 MAX_PARITY_NATS = 0.05
 PAD_CANDIDATES = ("<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|endoftext|>")
@@ -127,6 +124,15 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def native_dtype() -> torch.dtype:
+    """bf16 where the GPU or processor computes in it, else fp32 (bf16 without hardware is slower than fp32)."""
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.is_file() else set()
+    return torch.bfloat16 if flags & {"avx512_bf16", "amx_bf16"} else torch.float32
+
+
 def load_model(folder: Path, dtype: torch.dtype | str = "auto") -> PreTrainedModel:
     """Load a causal language model from safetensors in `folder`, offline, on the processor."""
     with quiet_transformers():
@@ -141,7 +147,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def install_weights(source: str, gguf: Path | None, folder: Path) -> dict[str, Any]:
-    """Write `MODEL_FILES` into `folder`: the form of a model that transformers trains and merges.
+    """Write model.safetensors and the files of `layout.MODEL_FILES` into `folder`: what is trained and merged.
 
     `source` is `embedded`, a .gguf file or a Hugging Face directory with safetensors; `gguf` is the installed
     copy to read for the first two (None: read the source itself). GGUF weights are dequantised to fp32, which
@@ -181,12 +187,13 @@ def _check_safetensors(folder: Path) -> None:
 
 def _load_gguf(gguf: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Dequantise a GGUF to fp32 and rebuild its model and tokenizer as if they had never been quantised."""
-    with quiet_transformers():
-        loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    # Alone in a folder: transformers prefers tokenizer files that lie beside a GGUF to the GGUF's own.
+    with quiet_transformers(), tempfile.TemporaryDirectory() as alone:
+        (Path(alone) / gguf.name).symlink_to(gguf.resolve())
+        loaded = AutoModelForCausalLM.from_pretrained(alone, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file=gguf.name)
     plain = loaded.config.to_dict()
-    for key in ("quantization_config", "_name_or_path", "transformers_version"):
-        plain.pop(key, None)
+    plain.pop("quantization_config")
     config = AutoConfig.for_model(plain.pop("model_type"), **plain)
     config.architectures = [type(loaded).__name__]
     with torch.device("meta"):
@@ -225,7 +232,8 @@ def _pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def save_model(model: PreTrainedModel, folder: Path) -> None:
     """Write config.json, generation_config.json and one model.safetensors, tied tensors once, in name order."""
-    dropped = ("_name_or_path", "transformers_version", "quantization_config", "_from_model_config")
+    dropped = {"_name_or_path", "_model_name_or_path", "_from_model_config"}
+    dropped |= {"transformers_version", "quantization_config"}
     config = model.config.to_diff_dict()
     config["architectures"] = [type(model).__name__]
     config["dtype"] = str(model.dtype).removeprefix("torch.")
@@ -241,7 +249,7 @@ def save_model(model: PreTrainedModel, folder: Path) -> None:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int) -> None:
-    """Write `TOKENIZER_FILES` in one canonical form, without traces of where the tokenizer was loaded from."""
+    """Write the files of `layout.TOKENIZER_FILES` in one form, wherever the tokenizer was loaded from."""
     backend = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
     backend.backend_tokenizer.no_padding()
     backend.backend_tokenizer.no_truncation()

@@ -63,7 +63,8 @@ def _lines(file: Path) -> list[str]:
 def _row(file: Path, number: int, line: str, set_name: str) -> dict[str, Any]:
     place = f"{file} line {number}"
     try:
-        entry = json.loads(line)
+        entry = json.loads(line, parse_constant=_refuse_constant)
+        canonical_json(entry).encode()  # half a surrogate pair cannot be written as UTF-8
     except ValueError as error:
         raise InputError(f"{place}: not JSON ({error})") from None
     if not isinstance(entry, dict):
@@ -76,13 +77,18 @@ def _row(file: Path, number: int, line: str, set_name: str) -> dict[str, Any]:
     return {
         "prompt_id": identity,
         "set": set_name,
-        "id": str(entry.get("id") or identity),
+        "id": identity if entry.get("id") in (None, "") else str(entry["id"]),
         "category": None if entry.get("category") is None else str(entry["category"]),
         "difficulty": None if entry.get("difficulty") is None else str(entry["difficulty"]),
         "prompt": next(m["content"] for m in reversed(messages) if m["role"] == "user"),
         "messages": canonical_json(messages),
         "metadata": canonical_json({key: value for key, value in entry.items() if key not in OWN_KEYS}),
     }
+
+
+def _refuse_constant(name: str) -> None:
+    """NaN and Infinity are no JSON, whatever Python's reader thinks."""
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _messages(place: str, entry: dict[str, Any]) -> list[dict[str, str]]:
@@ -97,7 +103,9 @@ def _messages(place: str, entry: dict[str, Any]) -> list[dict[str, str]]:
         for m in messages
     )
     if not sound or not any(m["role"] == "user" for m in messages):
-        raise InputError(f'{place}: "messages" must be a list of {{role, content}} with text and one user turn at least')
+        raise InputError(
+            f'{place}: "messages" must be a list of {{role, content}} with text and one user turn at least'
+        )
     return [{"role": m["role"], "content": m["content"]} for m in messages]
 
 

@@ -41,14 +41,9 @@ class Module:
     data: tuple[str, ...]
 
 
-def _strip_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    first = body[0] if body else None
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-        return body[1:]
-    return body
-
-
-HAS_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+def _is_text(node: object) -> bool:
+    """Whether a statement is a bare text: a docstring of a module, class or function, or one below a name."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def canonical_tree(node: object) -> object:
@@ -58,8 +53,8 @@ def canonical_tree(node: object) -> object:
         for name, value in ast.iter_fields(node):
             if name in ("type_comment", "kind", "type_ignores"):
                 continue
-            if name == "body" and isinstance(node, HAS_DOCSTRING):
-                value = _strip_docstring(value)
+            if isinstance(value, list):
+                value = [item for item in value if not _is_text(item)]
             if value is None and not isinstance(node, ast.Constant) or value == []:
                 continue
             fields.append([name, canonical_tree(value)])

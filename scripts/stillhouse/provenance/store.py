@@ -26,10 +26,13 @@ def place_file(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    finally:  # a rename between two links to one file does nothing and leaves both
+        temporary.unlink(missing_ok=True)
 
 
 def save(key: str, outputs: list[Path], facts: dict[str, Any]) -> None:
@@ -51,15 +54,22 @@ def restore(key: str, outputs: list[Path]) -> dict[str, Any] | None:
     folder = FOLDER / key
     if bypassed() or not (folder / MANIFEST).is_file():
         return None
-    manifest = read_json(folder / MANIFEST)
-    sound = len(manifest["files"]) == len(outputs) and all(
-        (folder / file["name"]).is_file() and digest_file(folder / file["name"]) == file["sha256"]
-        for file in manifest["files"]
-    )
-    if not sound:
+    manifest = _sound_manifest(folder, len(outputs))
+    if manifest is None:
         logger.warning("store entry %s is damaged: dropped", key)
         shutil.rmtree(folder)
         return None
     for file, output in zip(manifest["files"], outputs, strict=True):
         place_file(folder / file["name"], output)
     return manifest["facts"]
+
+
+def _sound_manifest(folder: Path, count: int) -> dict[str, Any] | None:
+    """The manifest of an entry of `count` files, None when it or one of the files is damaged."""
+    try:
+        manifest = read_json(folder / MANIFEST)
+        files = [(folder / file["name"], file["sha256"]) for file in manifest["files"]]
+        sound = len(files) == count and all(digest_file(file) == sha256 for file, sha256 in files)
+        return {"files": manifest["files"], "facts": dict(manifest["facts"])} if sound else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,8 +1,8 @@
 """What all sections of the study share: the strict base model, names and small value types."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -13,9 +13,18 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Section(BaseModel):
-    """A part of the study: unknown keys are refused and values are immutable."""
+    """A part of the study: unknown keys are refused, an empty part has its defaults, values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_parts(cls, value: Any) -> Any:
+        """`lora:` with nothing below it is None in YAML and means the part's defaults."""
+        if not isinstance(value, dict):
+            return value
+        parts = {key for key, field in cls.model_fields.items() if isinstance(field.default, Section | dict)}
+        return {key: part for key, part in value.items() if part is not None or key not in parts}
 
 
 class Sampling(Section):

@@ -20,7 +20,7 @@ class Filter(Section):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "Filter":
-        if len(self.model_fields_set) != 1:
+        if len(self.model_dump(exclude_none=True)) != 1:
             raise ValueError("a filter is one key with its value, as in {min_words: 8}")
         return self
 

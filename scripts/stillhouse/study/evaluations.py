@@ -1,7 +1,7 @@
 """The `evaluations` section: who is asked what, and how the answers are measured."""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,13 +14,15 @@ class EvaluationSet(Section):
     """Held-out prompts and the part that they play."""
 
     file: str = Field(description="JSONL of prompts, as in a prompt set")
-    role: str = Field("target", pattern="^(target|forgetting)$", description="markers on `forgetting` are leakage")
+    role: Literal["target", "forgetting"] = Field("target", description="markers on `forgetting` are leakage")
 
 
 class Subject(Section):
     """Who is evaluated: exactly one of model, adapter, export, recorded."""
 
-    condition: str | None = Field(None, description="gold, student, ablation, vanilla, or any name; default: the subject's")
+    condition: str | None = Field(
+        None, description="gold, student, ablation, vanilla, or any name; default: the subject's"
+    )
     model: Name | None = Field(None, description="a model as it is")
     adapter: Name | None = Field(None, description="an adapter on its base")
     export: Name | None = Field(None, description="an exported model")

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from stillhouse.study.study import Study
 
+TEMPLATES = ("critic.j2", "author.j2", "synthesizer.j2", "judge.j2")
+"""What a folder of tournament templates holds."""
+
 
 class StudyFiles:
     """Looks up paths of a study.
@@ -31,9 +34,17 @@ class StudyFiles:
         except ValueError:
             return str(candidate)
 
-    def exists(self, path: str) -> bool:
-        """Whether `path` leads to a file or folder."""
-        return (self.working / self.find(path)).exists()
+    def fault(self, key: str, path: str) -> str | None:
+        """What is wrong with the file `path` that the key path `key` names; None when nothing is."""
+        found = self.working / self.find(path)
+        if not path or not found.exists():
+            return f"no file {path!r} in the working directory or the workflow's folder{self.nearest(path)}"
+        if key.endswith(".templates"):
+            missing = [name for name in TEMPLATES if not (found / name).is_file()]
+            return f"{path!r} has no {', '.join(missing)}" if missing else None
+        if found.is_dir() and not key.endswith(".weights"):
+            return f"{path!r} is a folder; expected a file"
+        return None
 
     def nearest(self, path: str) -> str:
         """A hint at a file of a similar name in the same folder."""
@@ -76,9 +87,5 @@ def named_files(study: Study) -> list[tuple[str, str]]:
 
 
 def missing_files(study: Study, files: StudyFiles) -> list[str]:
-    """A line for every file that the study names and that is not there."""
-    return [
-        f"{path}: no file {file!r} in the working directory or the workflow's folder{files.nearest(file)}"
-        for path, file in named_files(study)
-        if not files.exists(file)
-    ]
+    """A line for every file that the study names and that is not there, or is something else."""
+    return [f"{path}: {fault}" for path, file in named_files(study) if (fault := files.fault(path, file)) is not None]

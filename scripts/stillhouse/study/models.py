@@ -11,7 +11,9 @@ class Limits(Section):
     """What a provider allows; operational, so a change rebuilds nothing."""
 
     concurrency: int = Field(8, ge=1, description="most requests in flight in one generation, shared out to its shards")
-    requests_per_minute: int | None = Field(None, ge=1, description="most requests started in a minute, likewise shared")
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="most requests started in a minute, likewise shared"
+    )
 
 
 class Price(Section):
@@ -40,7 +42,9 @@ class OpenAIModel(Section):
     base_url: str = Field(description="root of the API, ends in /v1 for most servers; operational")
     model: str = Field(description="model name as the server knows it; part of a call's identity")
     api_key_env: str | None = Field(
-        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the key; never the key"
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="name of the environment variable that holds the key; never the key",
     )
     limits: Limits = Field(Limits(), description="what the provider allows")
     price: Price | None = Field(None, description="what it costs; unknown when absent")
@@ -53,7 +57,7 @@ class RecordedModel(Section):
     """Answers from a file; a request that is not in it is an error."""
 
     backend: Literal["recorded"] = Field(description="answers from a file")
-    file: str = Field(description="one JSON a line: {id, response} with ids of the prompts asked")
+    file: str = Field(description="one JSON a line: {prompt, response}, matched by the text of the prompt")
     licence: str | None = Field(None, description="terms of the answers, repeated in dataset and model cards")
 
 

@@ -9,14 +9,12 @@ from typing import Any
 
 from stillhouse.errors import StudyError
 from stillhouse.study.evaluations import Evaluation, Subject
-from stillhouse.study.files import StudyFiles, missing_files
+from stillhouse.study.files import TEMPLATES, StudyFiles, missing_files
 from stillhouse.study.generations import Generation
 from stillhouse.study.models import LlamaCppModel, RecordedModel
 from stillhouse.study.study import Study, join_faults, load_study
 
 Inputs = dict[str, str | list[str]]
-
-TEMPLATES = ("critic.j2", "author.j2", "synthesizer.j2", "judge.j2")
 
 
 def load_plan(config: dict[str, Any], working: Path, workflow: Path) -> "Plan":

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from stillhouse.study.adapters import Adapter
 from stillhouse.study.evaluations import Evaluation, Subject
+from stillhouse.study.faults import nearest
 from stillhouse.study.generations import Generation
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
-from stillhouse.study.study import Study, nearest
+from stillhouse.study.study import Study
 
 
 def check_references(study: Study) -> list[str]:
@@ -14,7 +15,7 @@ def check_references(study: Study) -> list[str]:
     faults: list[str] = []
     for name, generation in study.generations.items():
         faults.extend(_generation(study, f"generations.{name}", generation))
-    for name, dataset in study.datasets.items():
+    for name in study.datasets:
         faults.extend(_dataset(study, name, f"datasets.{name}"))
     for name, adapter in study.adapters.items():
         faults.extend(_adapter(study, f"adapters.{name}", adapter))

@@ -67,7 +67,9 @@ class Candidate:
 class Contest:
     """One prompt's way to its answer; `calls` lists digests in the order of the method, not of completion."""
 
-    def __init__(self, row: dict[str, Any], messages: list[Message], models: Models, settings: ShardSettings, texts: Texts):
+    def __init__(
+        self, row: dict[str, Any], messages: list[Message], models: Models, settings: ShardSettings, texts: Texts
+    ):
         self.row, self.messages, self.models, self.settings, self.texts = row, messages, models, settings, texts
         self.calls: list[str] = []
 
@@ -112,8 +114,11 @@ class Contest:
         revised = await self._revise("author", {"answer": incumbent.text, "critique": critique.text}, number)
         merged = await self._revise("synthesizer", {"answer": incumbent.text, "revision": revised.text}, number)
         candidates = {"A": incumbent, "B": revised, "AB": merged}
-        votes = await asyncio.gather(*self._panel(candidates, number))
-        self.calls.extend(vote["call"] for vote in votes)
+        votes = await asyncio.gather(*self._panel(candidates, number), return_exceptions=True)
+        self.calls.extend(vote["call"] for vote in votes if isinstance(vote, dict))
+        for error in votes:  # raised only now: no vote goes on by itself, and the first judge's error is told
+            if isinstance(error, BaseException):
+                raise error
         return {**round_, "candidates": {k: c.text for k, c in candidates.items()}, **_count(votes)}, candidates
 
     async def _revise(self, role: str, values: dict[str, str], number: int) -> Candidate:
@@ -136,7 +141,7 @@ class Contest:
         Raises `StageError` when it is empty again. A text that is still cut off is kept and marked.
         """
         client, sampling = self.models[self.settings.role(role)], self.settings.sampling
-        call = None
+        call = best = None
         for attempt in range(2):
             if call is not None and call.truncated:
                 sampling = sampling.model_copy(update={"max_tokens": sampling.max_tokens * 2})
@@ -151,11 +156,12 @@ class Contest:
             except CallError as error:
                 raise StageError(role, str(error), None, attempt + 1) from error
             self.calls.append(call.digest)
+            best = call if call.text else best
             if call.text and not call.truncated:
                 break
-        if not call.text:
-            raise StageError(role, "empty answer", call.text, 2)
-        return Candidate(call.text, call)
+        if best is None:
+            raise StageError(role, "empty answer", "", 2)
+        return Candidate(best.text, best)
 
     def _panel(self, candidates: dict[str, Candidate], number: int) -> list[Any]:
         return [self._vote(candidates, number, judge) for judge in range(self.settings.tournament.judges)]
@@ -195,4 +201,3 @@ def _count(votes: list[dict[str, Any]]) -> dict[str, Any]:
     enough = 2 * len(parsed) > len(votes)
     note = None if enough else f"only {len(parsed)} of {len(votes)} votes could be read: A stays"
     return {"votes": votes, "borda": points, "winner": winner(points) if enough else "A", "note": note}
-

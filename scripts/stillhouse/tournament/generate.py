@@ -116,8 +116,9 @@ def merge_shards(shards: list[Path], settings: MergeSettings, answers: Path, fai
     write_parquet(failures, list(_only(failed, FAILURES)), FAILURES)
     write_parquet(answers, list(_only(answered, ANSWERS)), ANSWERS)
     share = len(failed) / len(rows) if rows else 0.0
+    kept = failures.with_name(f"refused-{failures.name}")
+    kept.unlink(missing_ok=True)
     if share > settings.failures.max_share:
-        kept = failures.with_name(f"refused-{failures.name}")
         write_parquet(kept, list(_only(failed, FAILURES)), FAILURES)
         raise FailureShareError(
             f"generation {settings.generation}: {len(failed)} of {len(rows)} prompts failed, more than "

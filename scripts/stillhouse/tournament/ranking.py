@@ -6,13 +6,18 @@ Borda count: with three candidates a first place gives 2 points, a second 1, a l
 import random
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 CANDIDATES = ("A", "B", "AB")
 LABELS = ("X1", "X2", "X3")
 
 LINE = re.compile(r"ranking\s*[:=\-]\s*(.+)", re.IGNORECASE)
 LABEL = re.compile(r"\bX\s?(\d+)\b", re.IGNORECASE)
-LABEL_LIST = re.compile(r"^[\s\[(<*`]*X\s?\d+(?:[\s,;>*`|)\]]|then|and)*(?:X\s?\d+(?:[\s,;>*`|)\].]|then|and)*)*$", re.IGNORECASE)
+LABEL_LIST = re.compile(
+    r"^[\s\[(<*`]*X\s?\d+(?:[\s,;>*`|)\]]|then|and)*(?:X\s?\d+(?:[\s,;>*`|)\].]|then|and)*)*$", re.IGNORECASE
+)
+
+UNCLEAR = re.compile(r"[<=≈~≤≥]|\btied?\b|\bequal", re.IGNORECASE)
 
 GRAMMAR = (
     'root ::= "RANKING: " order\n'
@@ -31,7 +36,7 @@ def parse_ranking(text: str, labels: Sequence[str] = LABELS) -> list[str] | None
     """Labels from best to worst out of a judge's reply, or None when it is missing or ambiguous.
 
     Takes any case, commas or newlines for `>`, reasoning before the line, and the same line repeated;
-    refuses missing, doubled or unknown labels and two different rankings.
+    refuses missing, doubled or unknown labels, ties, orders by `<`, and two different rankings.
     """
     rankings = [ranking for ranking in _candidates(text) if ranking]
     if not rankings or any(sorted(ranking) != sorted(labels) for ranking in rankings):
@@ -50,7 +55,7 @@ def _candidates(text: str) -> list[list[str]]:
         elif re.fullmatch(r"[\s*#`]*ranking\s*[:=\-]?[\s*`]*", line, re.IGNORECASE):
             found.append(_labels("\n".join(_following(lines[number + 1 :]))))
     if not found:
-        found = [_labels(line) for line in lines if LABEL_LIST.match(line) and line.strip()]
+        found = [_labels(line) for line in lines if LABEL_LIST.match(line.replace("=>", ">"))]
     return found
 
 
@@ -64,7 +69,13 @@ def _following(lines: Sequence[str]) -> list[str]:
 
 
 def _labels(text: str) -> list[str]:
-    return [f"X{number}" for number in LABEL.findall(text)]
+    """The labels in `text`; one that nobody has stands for a tie or an order from worst to best (`=`, `<`)."""
+    plain = re.sub(r"<(X\s?\d+)>", r"\1", text.replace("=>", ">"), flags=re.IGNORECASE)
+    found = list(LABEL.finditer(plain))
+    between = [plain[one.end() : other.start()] for one, other in pairwise(found)]
+    if any(UNCLEAR.search(gap) for gap in between):
+        return ["?"]
+    return [f"X{match.group(1)}" for match in found]
 
 
 def borda(rankings: Iterable[Sequence[str]], candidates: Sequence[str] = CANDIDATES) -> dict[str, int]:

@@ -1,0 +1,87 @@
+"""A shrunken study through the Slurm executor plugin and profiles/slurm, on a Slurm of this one machine."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+WORKFLOW = Path(__file__).parents[2]
+ONE_NODE = Path(__file__).with_name("one_node.sh")
+CANNOT = 77  # exit status of one_node.sh where Slurm cannot run
+
+# What a machine without accounting needs, and shorter waits than a cluster's.
+HERE = ["--slurm-status-command", "squeue", "--slurm-no-account", "--slurm-keep-successful-logs", "--jobs", "4"]
+HERE += ["--slurm-init-seconds-before-status-checks", "4", "--latency-wait", "10"]
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[None]:
+    """A running Slurm; one that was there before stays."""
+    was_up = subprocess.run([ONE_NODE, "status"], capture_output=True, check=False).returncode == 0
+    started = subprocess.run([ONE_NODE, "start"], capture_output=True, text=True, check=False, timeout=120)
+    if started.returncode == CANNOT:
+        pytest.skip(started.stderr.strip())
+    assert started.returncode == 0, started.stderr
+    yield
+    if not was_up:
+        subprocess.run([ONE_NODE, "stop"], check=True, timeout=120)
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    """Run Snakemake on the shrunken study with profiles/slurm; both output streams, once it has ended well."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")]
+    command += ["--workflow-profile", str(WORKFLOW / "profiles/slurm"), "--directory", str(folder)]
+    command += ["--configfile", str(WORKFLOW / "tests/slurm/study.yaml"), *HERE, *arguments]
+    environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, text=True, capture_output=True, check=False, timeout=1500
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-6000:]
+    return output
+
+
+@pytest.fixture(scope="module")
+def ran(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of the study built under Slurm, and what Snakemake said."""
+    folder = tmp_path_factory.mktemp("slurm")
+    return folder, snakemake(folder)
+
+
+def test_every_job_was_submitted_to_slurm(ran: tuple[Path, str]) -> None:
+    _, output = ran
+    submitted = re.findall(r"^Job (\d+) has been submitted with SLURM jobid (\d+)", output, re.MULTILINE)
+    assert len(submitted) > 10, output[-6000:]
+    planned = int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1])
+    local = len(re.findall(r"^localrule ", output, re.MULTILINE))
+    assert len(submitted) == planned - local
+
+
+def test_slurm_itself_says_that_they_completed(ran: tuple[Path, str]) -> None:
+    folder, output = ran
+    ours = set(re.findall(r"submitted with SLURM jobid (\d+)", output))
+    listed = subprocess.run(
+        ["squeue", "--states=all", "--noheader", "--format=%i %T %Z"], capture_output=True, text=True, check=True
+    )
+    states = {line.split()[0]: line.split()[1:] for line in listed.stdout.splitlines()}
+    # %Z is the working directory that Slurm gave the job
+    assert {number: states.get(number) for number in ours} == {number: ["COMPLETED", str(folder)] for number in ours}
+
+
+def test_the_study_is_complete(ran: tuple[Path, str]) -> None:
+    folder, _ = ran
+    results = folder / "results"
+    for made in ("evaluations/framework/report.html", "adapters/plans/record.json", "datasets/plans/train.parquet"):
+        assert (results / made).stat().st_size > 0
+    assert list((results / "ledger").glob("*.jsonl"))
+
+
+def test_a_second_plan_has_nothing_to_do(ran: tuple[Path, str]) -> None:
+    folder, _ = ran
+    assert "Nothing to be done" in snakemake(folder, "--dry-run")

@@ -1,0 +1,290 @@
+"""The tournament's rules, with a scripted model behind the real client and ledger."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stillhouse.errors import BudgetError, CallError, FailureShareError
+from stillhouse.llm.client import Client, Usage
+from stillhouse.llm.ledger import Ledger
+from stillhouse.llm.requests import Completion, Request
+from stillhouse.prompts.read import read_prompts
+from stillhouse.provenance.files import read_parquet_rows
+from stillhouse.study.base import Sampling
+from stillhouse.study.generations import Budget, Failures, Roles, Tournament
+from stillhouse.tournament.engine import Texts
+from stillhouse.tournament.generate import ANSWERS, FAILURES, answer_shard, merge_shards
+from stillhouse.tournament.roles import load_templates
+from stillhouse.tournament.settings import MergeSettings, ShardSettings
+
+TEMPLATES = Path(__file__).parents[2] / "data/tournament"
+ANSWER = "The incumbent answer."
+REVISION = "The revision B."
+SYNTHESIS = "The synthesis AB."
+TEXTS = {"teacher": ANSWER, "author": REVISION, "synthesizer": SYNTHESIS, "critic": "1. It is vague."}
+
+
+def role_of(request: Request) -> str:
+    """Who is asked, by the opening of the shipped templates."""
+    text = request.messages[-1][1]
+    openings = {"You review": "critic", "Write a better": "author", "Two answers": "synthesizer", "Three answers": "judge"}
+    return next((role for opening, role in openings.items() if text.startswith(opening)), "teacher")
+
+
+def shown(request: Request) -> dict[str, str]:
+    """Label -> text in a judge's request."""
+    parts = request.messages[-1][1].split("\n\nX")[1:]
+    return {"X" + part[0]: part[3:].split("\n\nReply with")[0].strip() for part in parts}
+
+
+def voting(*preference: str) -> Callable[[Request], str]:
+    """A judge that ranks by the start of the texts."""
+
+    def vote(request: Request) -> str:
+        labels = shown(request)
+        ranked = sorted(labels, key=lambda label: next(i for i, p in enumerate(preference) if labels[label].startswith(p)))
+        return "RANKING: " + " > ".join(ranked)
+
+    return vote
+
+
+FOR_A = voting(ANSWER, SYNTHESIS, REVISION)
+FOR_B = voting(REVISION, SYNTHESIS, ANSWER)
+FOR_AB = voting(SYNTHESIS, REVISION, ANSWER)
+
+
+class Script:
+    """A backend that answers by role; a role's entry is a text, a `Completion`, an error, or makes one of a request."""
+
+    grammars = False
+    concurrency = 8
+
+    def __init__(self, latency: random.Random | None = None, **roles: Any) -> None:
+        self.identity = {"backend": "scripted"}
+        self.roles = {**TEXTS, "judge": FOR_A, **roles}
+        self.asked: list[tuple[str, Request]] = []
+        self._latency = latency
+
+    async def complete(self, request: Request) -> tuple[Completion, int]:
+        role = role_of(request)
+        self.asked.append((role, request))
+        if self._latency:
+            await asyncio.sleep(self._latency.random() / 200)
+        answer = self.roles[role]
+        answer = answer(request) if callable(answer) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        return (answer if isinstance(answer, Completion) else Completion(answer, "stop")), 1
+
+    def close(self) -> None:
+        pass
+
+
+def settings(**changes: Any) -> ShardSettings:
+    values = {
+        "generation": "g", "method": "tournament", "model": "m", "roles": Roles(),
+        "tournament": Tournament(judges=3, max_rounds=4, convergence=2), "sampling": Sampling(max_tokens=50),
+        "shard": 0, "shards": 1, "budget": Budget(),
+    }  # fmt: skip
+    return ShardSettings(**{**values, **changes})
+
+
+def answer(folder: Path, script: Script, prompts: int = 1, usage: Usage | None = None, **changes: Any) -> list[dict]:
+    source = folder / "prompts.jsonl"
+    source.write_text("".join(json.dumps({"id": f"p{i}", "prompt": f"Question {i}?"}) + "\n" for i in range(prompts)))
+    ledger = Ledger(folder / "ledger", "test")
+    client = Client("m", script, ledger, usage)
+    texts = Texts(system=changes.pop("system", None), templates=load_templates(sorted(TEMPLATES.glob("*.j2"))))
+    answer_shard(read_prompts(source, "s"), {"m": client, "n": client}, settings(**changes), texts, folder / "0.parquet")
+    ledger.close()
+    return read_parquet_rows(folder / "0.parquet")
+
+
+def rounds_of(row: dict) -> list[dict]:
+    return json.loads(row["transcript"])["rounds"]
+
+
+def test_an_incumbent_that_defends_itself_twice_has_converged(tmp_path: Path) -> None:
+    row = answer(tmp_path, Script())[0]
+    assert (row["answer"], row["draft"], row["converged"], row["rounds"]) == (ANSWER, ANSWER, True, 2)
+    assert row["winners"] == ["A", "A"]
+    assert rounds_of(row)[0]["borda"] == {"A": 6, "AB": 3, "B": 0}
+
+
+@pytest.mark.parametrize(("judge", "candidate", "text"), [(FOR_B, "B", REVISION), (FOR_AB, "AB", SYNTHESIS)])
+def test_a_winner_becomes_the_next_incumbent(tmp_path: Path, judge: Callable, candidate: str, text: str) -> None:
+    row = answer(tmp_path, Script(judge=judge))[0]
+    assert row["winners"][0] == candidate
+    assert row["answer"] == text
+    assert rounds_of(row)[1]["candidates"]["A"] == text
+    assert row["answer_call"] in row["calls"]
+
+
+def test_max_rounds_end_a_tournament_that_does_not_converge(tmp_path: Path) -> None:
+    texts = iter(range(100))
+    script = Script(author=lambda _: f"The revision B. {next(texts)}", judge=FOR_B)
+    script.roles["judge"] = lambda request: voting(*sorted(shown(request).values(), key=lambda t: ("B" not in t, t[::-1]), reverse=False))(request)
+    row = answer(tmp_path, script, tournament=Tournament(judges=3, max_rounds=3, convergence=2))[0]
+    assert (row["rounds"], row["converged"]) == (3, False)
+
+
+def test_no_flaws_counts_as_a_defence_and_asks_nobody_else(tmp_path: Path) -> None:
+    script = Script(critic="NO FLAWS.")
+    row = answer(tmp_path, script)[0]
+    assert (row["converged"], row["rounds"], row["winners"]) == (True, 2, ["A", "A"])
+    assert [role for role, _ in script.asked] == ["teacher", "critic", "critic"]
+    assert rounds_of(row)[0]["no_flaws"] is True
+    assert rounds_of(row)[0]["votes"] == []
+
+
+@pytest.mark.parametrize("bad", [3, 2, 1, 0])
+def test_votes_that_cannot_be_read_keep_a_where_they_are_half_or_more(tmp_path: Path, bad: int) -> None:
+    def judge(request: Request) -> str:
+        number = [r.sampling["seed"] for role, r in script.asked if role == "judge"].index(request.sampling["seed"])
+        return "I cannot say." if number % 3 < bad else FOR_B(request)
+
+    script = Script(judge=judge)
+    row = answer(tmp_path, script, tournament=Tournament(judges=3, max_rounds=1))[0]
+    vote = rounds_of(row)[0]
+    assert row["winners"] == (["A"] if bad >= 2 else ["B"])
+    assert ("could be read" in (vote["note"] or "")) == (bad >= 2)
+    assert sum(v["ranking"] is None for v in vote["votes"]) == bad
+
+
+def test_a_cut_off_text_is_asked_for_once_more_with_twice_the_tokens(tmp_path: Path) -> None:
+    def teacher(request: Request) -> Completion:
+        return Completion("cut" if request.index == 0 else "whole", "length" if request.index == 0 else "stop")
+
+    script = Script(teacher=teacher)
+    row = answer(tmp_path, script, method="single")[0]
+    assert [(r.index, r.sampling["max_tokens"]) for _, r in script.asked] == [(0, 50), (1, 100)]
+    assert (row["answer"], row["truncated"], len(row["calls"])) == ("whole", False, 2)
+
+
+@pytest.mark.parametrize("second", ["still cut", ""])
+def test_a_text_that_stays_cut_off_is_kept_and_marked(tmp_path: Path, second: str) -> None:
+    script = Script(teacher=lambda request: Completion("cut" if request.index == 0 else second, "length"))
+    row = answer(tmp_path, script, method="single")[0]
+    assert (row["answer"], row["truncated"], row["stage"]) == (second or "cut", True, None)
+    assert row["answer_call"] == row["calls"][1 if second else 0]
+
+
+@pytest.mark.parametrize("role", ["teacher", "critic", "author", "synthesizer"])
+def test_an_empty_text_becomes_a_failure_row(tmp_path: Path, role: str) -> None:
+    row = answer(tmp_path, Script(**{role: ""}))[0]
+    assert (row["stage"], row["reason"], row["attempts"], row["answer"]) == (role, "empty answer", 2, None)
+
+
+def test_a_failed_call_becomes_a_failure_row_with_the_servers_words(tmp_path: Path) -> None:
+    rows = answer(tmp_path, Script(judge=CallError("m: the server is on fire")), prompts=3)
+    assert {(row["stage"], row["reason"]) for row in rows} == {("judge", "m: the server is on fire")}
+
+
+def test_one_failing_judge_leaves_no_vote_running_and_keeps_the_others_calls(tmp_path: Path) -> None:
+    def judge(request: Request) -> Any:
+        judges = [r for role, r in script.asked if role == "judge"]
+        return CallError("down") if judges[0] is request else FOR_A(request)
+
+    script = Script(random.Random(3), judge=judge)
+    row = answer(tmp_path, script)[0]
+    assert (row["stage"], row["reason"]) == ("judge", "down")
+    assert len(row["calls"]) == 4 + 2
+    assert len(Ledger(tmp_path / "ledger")) == 6
+
+
+def test_rows_and_failures_together_are_the_prompts(tmp_path: Path) -> None:
+    def teacher(request: Request) -> str:
+        return "" if int(request.messages[-1][1][9:-1]) % 3 == 0 else ANSWER
+
+    rows = answer(tmp_path, Script(teacher=teacher), prompts=10)
+    paths = (tmp_path / "answers.parquet", tmp_path / "failures.parquet")
+    merged = MergeSettings(generation="g", failures=Failures(max_share=0.5))
+    assert merge_shards([tmp_path / "0.parquet"], merged, *paths) == {"prompts": 10, "answered": 6, "failed": 4}
+    answers, failures = map(read_parquet_rows, paths)
+    assert sorted(r["prompt_id"] for r in [*answers, *failures]) == [r["prompt_id"] for r in rows]
+    assert (list(answers[0]), list(failures[0])) == (ANSWERS.names, FAILURES.names)
+
+
+def test_too_many_failures_stop_the_run_with_the_reasons_on_disk(tmp_path: Path) -> None:
+    answer(tmp_path, Script(teacher=""), prompts=2)
+    paths = (tmp_path / "answers.parquet", tmp_path / "failures.parquet")
+    strict = MergeSettings(generation="g", failures=Failures(max_share=0.05))
+    with pytest.raises(FailureShareError, match="2 of 2 prompts failed.*teacher: empty answer"):
+        merge_shards([tmp_path / "0.parquet"], strict, *paths)
+    kept = tmp_path / "refused-failures.parquet"
+    assert {row["reason"] for row in read_parquet_rows(kept)} == {"empty answer"}
+    merge_shards([tmp_path / "0.parquet"], MergeSettings(generation="g", failures=Failures(max_share=1)), *paths)
+    assert not kept.exists()
+
+
+def test_the_transcript_has_the_agreed_form(tmp_path: Path) -> None:
+    row = answer(tmp_path, Script(judge=FOR_B), roles=Roles(judges=["m", "n"]))[0]
+    first = rounds_of(row)[0]
+    assert set(first) == {"round", "critique", "no_flaws", "candidates", "votes", "borda", "winner", "note"}
+    assert set(first["candidates"]) == {"A", "B", "AB"}
+    assert [vote["model"] for vote in first["votes"]] == ["m", "n", "m"]
+    for vote in first["votes"]:
+        assert set(vote) == {"judge", "model", "labels", "ranking", "raw", "call"}
+        assert (sorted(vote["labels"]), sorted(vote["labels"].values())) == (["X1", "X2", "X3"], ["A", "AB", "B"])
+        assert vote["call"] in row["calls"]
+    assert row["transcript"] == json.dumps(
+        json.loads(row["transcript"]), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+
+
+def test_a_single_pass_has_an_empty_transcript(tmp_path: Path) -> None:
+    row = answer(tmp_path, Script(), method="single", tournament=None)[0]
+    assert (json.loads(row["transcript"]), row["converged"], row["rounds"]) == ({"rounds": []}, None, 0)
+    assert row["calls"] == [row["answer_call"]]
+
+
+def test_every_role_has_a_fresh_context_and_judges_see_no_roles(tmp_path: Path) -> None:
+    script = Script()
+    answer(tmp_path, script, system="Review plans.")
+    for role, request in script.asked:
+        systems = [content for who, content in request.messages if who == "system"]
+        assert systems == (["Review plans."] if role in ("teacher", "author", "synthesizer") else [])
+        assert len(request.messages) == len(systems) + 1
+        if role == "judge":
+            assert sorted(shown(request).values()) == sorted([ANSWER, REVISION, SYNTHESIS])
+
+
+def test_bytes_do_not_depend_on_the_order_in_which_answers_come(tmp_path: Path) -> None:
+    shards = []
+    for seed in range(3):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        answer(folder, Script(random.Random(seed), judge=FOR_AB), prompts=8)
+        shards.append((folder / "0.parquet").read_bytes())
+    assert len(set(shards)) == 1
+
+
+def test_a_second_run_replays_every_call(tmp_path: Path) -> None:
+    first, script = answer(tmp_path, Script(), prompts=3), Script()
+    usage = Usage()
+    assert answer(tmp_path, script, prompts=3, usage=usage) == first
+    assert (script.asked, usage.made, usage.replayed) == ([], 0, sum(len(row["calls"]) for row in first))
+
+
+def test_five_judges_instead_of_three_cost_the_new_votes_only(tmp_path: Path) -> None:
+    rules = Tournament(judges=3, max_rounds=2, convergence=2)
+    answer(tmp_path, Script(), tournament=rules)
+    script = Script()
+    answer(tmp_path, script, tournament=rules.model_copy(update={"judges": 5}))
+    assert [role for role, _ in script.asked] == ["judge"] * 4
+
+
+@pytest.mark.parametrize("calls", [1, 7, 12])
+def test_a_budget_stops_before_it_is_passed_and_loses_nothing(tmp_path: Path, calls: int) -> None:
+    script = Script(random.Random(1))
+    with pytest.raises(BudgetError, match=f"budget of {calls} calls"):
+        answer(tmp_path, script, prompts=6, usage=Usage(max_calls=calls))
+    assert len(script.asked) == len(Ledger(tmp_path / "ledger")) == calls
+    more = Script()
+    answer(tmp_path, more, prompts=6)
+    assert len(more.asked) == 6 * 13 - calls
