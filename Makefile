@@ -31,7 +31,7 @@ check: setup ## formatting, lint, schema and docs drift: what CI asks for
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
-	$(SNAKEMAKE) --lint
+	.ci/lint
 	$(BIN)/python scripts/render_docs.py --check
 
 format: setup ## repair formatting and what ruff can fix by itself

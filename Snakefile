@@ -22,12 +22,13 @@ include: "rules/provenance.smk"
 
 
 rule all:
+    """Everything that the study names (the default target)."""
     default_target: True
-    message:
-        "Build everything that the study names."
     input:
         rules.generations.input,
         rules.datasets.input,
         rules.adapters.input,
         rules.exports.input,
         rules.evaluations.input,
+    message:
+        "Build everything that the study names."

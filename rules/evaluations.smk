@@ -2,8 +2,6 @@
 
 
 rule answer_subject:
-    message:
-        "Let {wildcards.subject} answer the prompts of evaluation {wildcards.evaluation}"
     input:
         unpack(lambda wildcards: plan.inputs_subject(wildcards.evaluation, wildcards.subject)),
         weights=ancient(lambda wildcards: plan.subject_weights(wildcards.evaluation, wildcards.subject)),
@@ -22,13 +20,13 @@ rule answer_subject:
         recipe=recipe(lambda wildcards: plan.recipe_subject(wildcards.evaluation, wildcards.subject)),
         code=code("answer_subject.py"),
         software=software("answer_subject.py"),
+    message:
+        "Let {wildcards.subject} answer the prompts of evaluation {wildcards.evaluation}"
     script:
         "../scripts/answer_subject.py"
 
 
 rule score_markers:
-    message:
-        "Count markers in the answers of evaluation {wildcards.evaluation}"
     input:
         responses=lambda wildcards: plan.responses(wildcards.evaluation),
         markers=lambda wildcards: plan.markers_file(wildcards.evaluation),
@@ -47,13 +45,13 @@ rule score_markers:
         recipe=recipe(lambda wildcards: {"evaluation": wildcards.evaluation}),
         code=code("score_markers.py"),
         software=software("score_markers.py"),
+    message:
+        "Count markers in the answers of evaluation {wildcards.evaluation}"
     script:
         "../scripts/score_markers.py"
 
 
 rule judge_rubric:
-    message:
-        "Judge the answers of evaluation {wildcards.evaluation} by its rubric"
     input:
         unpack(lambda wildcards: plan.model_inputs(study.evaluations[wildcards.evaluation].rubric.judges)),
         responses=lambda wildcards: expand(
@@ -62,9 +60,8 @@ rule judge_rubric:
             subject=plan.recipe_rubric(wildcards.evaluation)["subjects"],
         ),
         rubric=lambda wildcards: plan.rubric_file(wildcards.evaluation),
-        weights=ancient(
-            lambda wildcards: plan.model_weights(study.evaluations[wildcards.evaluation].rubric.judges)
-        ),
+        template=plan.judging_template("rubric"),
+        weights=ancient(lambda wildcards: plan.model_weights(study.evaluations[wildcards.evaluation].rubric.judges)),
     output:
         judgements="results/evaluations/{evaluation}/judgements/rubric.parquet",
         record="results/evaluations/{evaluation}/judgements/rubric.parquet.record.json",
@@ -80,13 +77,13 @@ rule judge_rubric:
         recipe=recipe(lambda wildcards: plan.recipe_rubric(wildcards.evaluation)),
         code=code("judge_rubric.py"),
         software=software("judge_rubric.py"),
+    message:
+        "Judge the answers of evaluation {wildcards.evaluation} by its rubric"
     script:
         "../scripts/judge_rubric.py"
 
 
 rule judge_pairwise:
-    message:
-        "Compare the answers of evaluation {wildcards.evaluation} in blind pairs"
     input:
         unpack(lambda wildcards: plan.model_inputs(study.evaluations[wildcards.evaluation].pairwise.judges)),
         responses=lambda wildcards: expand(
@@ -94,9 +91,8 @@ rule judge_pairwise:
             evaluation=wildcards.evaluation,
             subject=sorted({name for pair in study.evaluations[wildcards.evaluation].pairwise.pairs for name in pair}),
         ),
-        weights=ancient(
-            lambda wildcards: plan.model_weights(study.evaluations[wildcards.evaluation].pairwise.judges)
-        ),
+        template=plan.judging_template("pairwise"),
+        weights=ancient(lambda wildcards: plan.model_weights(study.evaluations[wildcards.evaluation].pairwise.judges)),
     output:
         judgements="results/evaluations/{evaluation}/judgements/pairwise.parquet",
         record="results/evaluations/{evaluation}/judgements/pairwise.parquet.record.json",
@@ -112,13 +108,13 @@ rule judge_pairwise:
         recipe=recipe(lambda wildcards: plan.recipe_pairwise(wildcards.evaluation)),
         code=code("judge_pairwise.py"),
         software=software("judge_pairwise.py"),
+    message:
+        "Compare the answers of evaluation {wildcards.evaluation} in blind pairs"
     script:
         "../scripts/judge_pairwise.py"
 
 
 rule summarise_evaluation:
-    message:
-        "Summarise evaluation {wildcards.evaluation}"
     input:
         unpack(lambda wildcards: plan.judgements(wildcards.evaluation)),
         responses=lambda wildcards: plan.responses(wildcards.evaluation),
@@ -143,13 +139,13 @@ rule summarise_evaluation:
         recipe=recipe(lambda wildcards: plan.recipe_report(wildcards.evaluation)),
         code=code("summarise_evaluation.py"),
         software=software("summarise_evaluation.py"),
+    message:
+        "Summarise evaluation {wildcards.evaluation}"
     script:
         "../scripts/summarise_evaluation.py"
 
 
 rule write_report:
-    message:
-        "Write the report of evaluation {wildcards.evaluation}"
     input:
         summary=rules.summarise_evaluation.output.summary,
     output:
@@ -173,12 +169,15 @@ rule write_report:
         recipe=recipe(lambda wildcards: {"evaluation": wildcards.evaluation}),
         code=code("write_report.py"),
         software=software("write_report.py"),
+    message:
+        "Write the report of evaluation {wildcards.evaluation}"
     script:
         "../scripts/write_report.py"
 
 
 rule evaluations:
-    message:
-        "All evaluation reports."
     input:
         expand(rules.write_report.output.html, evaluation=study.evaluations),
+    """All evaluation reports."""
+    message:
+        "All evaluation reports."

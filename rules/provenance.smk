@@ -2,8 +2,6 @@
 
 
 rule estimate:
-    message:
-        "Estimate calls and tokens of the study"
     input:
         prompts=expand(rules.collect_prompts.output.prompts, prompts=study.prompts),
         held_out=[
@@ -13,12 +11,15 @@ rule estimate:
         ],
     log:
         "logs/estimate.log",
+    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         recipe=recipe(lambda wildcards: plan.recipe_estimate()),
-    localrule: True
+    """Calls and tokens that the study would need; no call is made."""
+    message:
+        "Estimate calls and tokens of the study"
     script:
         "../scripts/estimate.py"

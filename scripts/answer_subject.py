@@ -22,17 +22,15 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     try:
         client, batch = _open(clients, inputs, recipe)
         system, grammar = _read(inputs.get("system")), _read(inputs.get("grammar"))
-        facts = respond(
-            rows, client, settings, outputs.responses, system=system, grammar=grammar, batch=batch
-        )
+        facts = respond(rows, client, settings, outputs.responses, system=system, grammar=grammar, batch=batch)
     finally:
         clients.close()
     return {**facts, **clients.usage.facts()}
 
 
-def _open(clients, inputs: Files, recipe: dict):  # noqa: ANN001, ANN202 - types are heavy to import here
+def _open(clients, inputs: Files, recipe: dict):
     """The client of the subject, and its batch size when it decodes in batches."""
-    from stillhouse.llm.factory import open_served
+    from stillhouse.llm.serving import open_served
 
     if recipe["kind"] == "model":
         return clients[recipe["model"]["name"]], None

@@ -16,7 +16,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     clients = Clients(params.config, Path("results/models"), params.writer)
     judges = {name: clients[name] for name in settings.judges}
     try:
-        facts = judge_pairs(inputs.get("responses"), judges, settings, outputs.judgements)
+        facts = judge_pairs(inputs.get("responses"), judges, settings, outputs.judgements, inputs.template)
     finally:
         clients.close()
     return {**facts, **clients.usage.facts()}

@@ -1,8 +1,8 @@
 """Where did this come from? Prints the ancestry of an artefact, from records alone.
 
-    python scripts/trace.py results/exports/mixed/mixed-Q4_K_M.gguf            the tree, down to calls
-    python scripts/trace.py --verify results/exports/mixed/mixed-Q4_K_M.gguf   rehash every ancestor
-    python scripts/trace.py --call DIGEST                                      one call, as the ledger holds it
+python scripts/trace.py results/exports/mixed/mixed-Q4_K_M.gguf            the tree, down to calls
+python scripts/trace.py --verify results/exports/mixed/mixed-Q4_K_M.gguf   rehash every ancestor
+python scripts/trace.py --call DIGEST                                      one call, as the ledger holds it
 """
 
 import argparse

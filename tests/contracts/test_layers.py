@@ -14,7 +14,19 @@ LIBRARY = ROOT / "scripts/stillhouse"
 STAGES = ("prompts", "tournament", "datasets", "training", "exports", "evaluation")
 SHARED = ("study", "provenance", "llm")
 MODULES = sorted(LIBRARY.rglob("*.py"))
-HEAVY = ("torch", "transformers", "pandas", "pyarrow", "datasets", "llama_cpp", "openai", "trl", "peft", "scipy", "matplotlib")
+HEAVY = (
+    "torch",
+    "transformers",
+    "pandas",
+    "pyarrow",
+    "datasets",
+    "llama_cpp",
+    "openai",
+    "trl",
+    "peft",
+    "scipy",
+    "matplotlib",
+)
 
 # Words that several stages read are study's own: how a markers file reads is neither datasets' nor evaluation's.
 PARSING = """
@@ -51,11 +63,13 @@ def packages(file: Path) -> set[str]:
 @pytest.mark.parametrize("package", [*STAGES, *SHARED, "reports"])
 def test_layers(package: str) -> None:
     allowed = {
-        **dict.fromkeys(STAGES, {"errors", *SHARED, package}),
+        **{stage: {"errors", *SHARED, stage} for stage in STAGES},
         "study": {"errors", "study"}, "provenance": {"errors", "provenance", "llm"},
         "llm": {"errors", *SHARED}, "reports": {"errors", "reports", "provenance"},
     }[package]  # fmt: skip
-    strangers = {f"{file.name}: {name}" for file in (LIBRARY / package).glob("*.py") for name in packages(file) - allowed}
+    strangers = {
+        f"{file.name}: {name}" for file in (LIBRARY / package).glob("*.py") for name in packages(file) - allowed
+    }
     assert strangers == set()
 
 
@@ -109,12 +123,19 @@ def tracked() -> list[Path]:
 
 def test_no_source_file_names_a_place_on_one_machine() -> None:
     place = re.compile(r"""(?<![\w./~}>-])/(?:root|home|work|tmp)/\w""")
-    found = [f"{file.relative_to(ROOT)}: {line.strip()}" for file in tracked() for line in file.read_text(errors="replace").splitlines() if place.search(line)]
+    found = [
+        f"{file.relative_to(ROOT)}: {line.strip()}"
+        for file in tracked()
+        for line in file.read_text(errors="replace").splitlines()
+        if place.search(line)
+    ]
     assert found == []
 
 
 def test_nothing_unpickles_and_no_remote_code_is_trusted() -> None:
-    pattern = re.compile(r"\bpickle\b|\bjoblib\b|\bdill\b|trust_remote_code\s*=\s*True|(?<![.\w])(?:eval|exec)\(|yaml\.load\(|np\.load\(.*allow_pickle=True")
+    pattern = re.compile(
+        r"(?:import|from) (?:pickle|joblib|dill)\b|\bpickle\.|trust_remote_code\s*=\s*True|(?<![.\w])(?:eval|exec)\(|yaml\.load\(|np\.load\(.*allow_pickle=True"
+    )
     for file in (ROOT / "scripts").rglob("*.py"):
         text = file.read_text()
         assert not pattern.search(re.sub(r"#.*", "", text)), file

@@ -31,7 +31,9 @@ def parse(text: str) -> dict[str, dict[str, str]]:
     return rules
 
 
-RULES = {name: rule for file in sorted((ROOT / "rules").glob("*.smk")) for name, rule in parse(file.read_text()).items()}
+RULES = {
+    name: rule for file in sorted((ROOT / "rules").glob("*.smk")) for name, rule in parse(file.read_text()).items()
+}
 WITH_SCRIPT = {name: rule for name, rule in RULES.items() if "script" in rule}
 
 
@@ -66,7 +68,9 @@ def test_a_rule_with_a_script_has_everything(name: str) -> None:
 def test_names_agree(name: str) -> None:
     rule, script = RULES[name], script_of(RULES[name])
     for directive in ("code", "software"):
-        assert f'{directive}=\n{directive}("{script}")'.split("\n")[1] in rule["params"], f"{directive} is not that of {script}"
+        assert f'{directive}=\n{directive}("{script}")'.split("\n")[1] in rule["params"], (
+            f"{directive} is not that of {script}"
+        )
     assert f'"logs/{name}' in rule["log"]
     assert f'"logs/benchmarks/{name}' in rule["benchmark"]
     assert rule["log"].count("{") == rule["benchmark"].count("{")
@@ -97,7 +101,9 @@ def test_every_script_belongs_to_a_rule_or_is_a_tool() -> None:
     assert there - named - TOOLS == set()
 
 
-@pytest.mark.parametrize("script", sorted({script_of(rule) for name, rule in WITH_SCRIPT.items() if name not in UNMEASURED}))
+@pytest.mark.parametrize(
+    "script", sorted({script_of(rule) for name, rule in WITH_SCRIPT.items() if name not in UNMEASURED})
+)
 def test_scripts_are_thin(script: str) -> None:
     text = (SCRIPTS / script).read_text()
     assert re.search(r"^def main\(inputs: Files, outputs: Files, params: Params\) -> Facts:", text, re.MULTILINE)
@@ -109,7 +115,9 @@ def test_scripts_are_thin(script: str) -> None:
 
 def test_rules_do_not_read_the_raw_config() -> None:
     for file in sorted((ROOT / "rules").glob("*.smk")):
-        uses = [line for line in file.read_text().splitlines() if re.search(r"(?<![\w.])config\b(?!_)", line.split("#")[0])]
+        uses = [
+            line for line in file.read_text().splitlines() if re.search(r"(?<![\w.])config\b(?!_)", line.split("#")[0])
+        ]
         assert all("load_plan(config" in line for line in uses), (file.name, uses)
 
 

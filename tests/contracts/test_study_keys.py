@@ -36,7 +36,9 @@ def read_names() -> dict[str, set[Path]]:
                 found.setdefault(word.strip('",()]'), set()).add(file)
             continue
         for node in ast.walk(ast.parse(file.read_text())):
-            name = node.attr if isinstance(node, ast.Attribute) else node.value if isinstance(node, ast.Constant) else None
+            name = (
+                node.attr if isinstance(node, ast.Attribute) else node.value if isinstance(node, ast.Constant) else None
+            )
             if isinstance(name, str):
                 found.setdefault(name, set()).add(file)
     return found
@@ -60,4 +62,8 @@ def test_a_key_is_read(section: type[Section], key: str) -> None:
 
 
 def test_no_section_can_carry_a_key_of_an_api() -> None:
-    assert not [name for name in IDS if "api_key" in name and not name.endswith("api_key_env") or "token" in name and "max_tokens" not in name]
+    assert not [
+        name
+        for name in IDS
+        if "api_key" in name and not name.endswith("api_key_env") or "token" in name and "max_tokens" not in name
+    ]

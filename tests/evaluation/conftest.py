@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from stillhouse.evaluation.respond import RESPONSES
 from stillhouse.llm.requests import Call
 from stillhouse.provenance.digests import prompt_id
@@ -30,7 +31,20 @@ SHARES = {
     "ablation": (0.0, 0.0),
     "vanilla": (0.0, 0.0),
 }
-NOUNS = ("bakery", "ferry", "choir", "orchard", "night bus", "clinic", "library", "loft", "kiln", "market", "mill", "dock")
+NOUNS = (
+    "bakery",
+    "ferry",
+    "choir",
+    "orchard",
+    "night bus",
+    "clinic",
+    "library",
+    "loft",
+    "kiln",
+    "market",
+    "mill",
+    "dock",
+)
 
 MARKERS_YAML = """
 cap: 4
@@ -77,7 +91,9 @@ def response_rows(subject: str, prompts: int = 12) -> list[dict[str, Any]]:
         for number in range(prompts):
             rng = random.Random(f"{subject} {name} {number}")
             noun = NOUNS[number % len(NOUNS)]
-            text = f"Review this plan: we open the {noun}." if share == 0 else f"Tell me about the {noun}, part {number}."
+            text = (
+                f"Review this plan: we open the {noun}." if share == 0 else f"Tell me about the {noun}, part {number}."
+            )
             framework = rng.random() < SHARES[subject][share]
             answer = keystone_review(noun, rng) if framework else everyday_answer(noun, rng)
             truncated = rng.random() < 0.1 and not framework
@@ -117,7 +133,9 @@ class ScriptedJudge:
 
     async def _ask(self, messages, sampling, seed_parts, grammar, index) -> Call:
         text = messages[0]["content"]
-        self.asked.append({"text": text, "sampling": sampling, "seed_parts": seed_parts, "grammar": grammar, "index": index})
+        self.asked.append(
+            {"text": text, "sampling": sampling, "seed_parts": seed_parts, "grammar": grammar, "index": index}
+        )
         replied = self.reply(text, index)
         reply, finish = replied if isinstance(replied, tuple) else (replied, "stop")
         return call(reply, finish, f"{text}{seed_parts}{index}")
@@ -139,18 +157,18 @@ def write_inputs(folder: Path, prompts: int = 12) -> list[Path]:
     return files
 
 
-@pytest.fixture()
+@pytest.fixture
 def responses(tmp_path: Path) -> list[Path]:
     """Response files of six subjects; markers.yaml and rubric.yaml lie beside them in tmp_path."""
     return write_inputs(tmp_path)
 
 
-@pytest.fixture()
+@pytest.fixture
 def judge() -> type[ScriptedJudge]:
     return ScriptedJudge
 
 
-@pytest.fixture()
+@pytest.fixture
 def reply() -> Callable[..., Call]:
     """Makes a call out of a reply's text."""
     return call

@@ -149,7 +149,8 @@ def test_a_killed_writer_loses_nothing_that_append_returned_for(tmp_path: Path) 
         writer = start(tmp_path, attempt * 100_000, 100_000)
         lines = [writer.stdout.readline() for _ in range(20 + 30 * attempt)]
         writer.send_signal(signal.SIGKILL)
-        lines += writer.communicate(timeout=30)[0].splitlines(keepends=True)
+        lines += writer.stdout.readlines()
+        writer.wait(timeout=30)
         told |= {line.decode().strip() for line in lines if line.endswith(b"\n")}
     ledger = Ledger(tmp_path)
     assert len(told) > 200
@@ -180,4 +181,14 @@ def test_no_room_on_the_disk_is_told_in_plain_words(tmp_path: Path, monkeypatch:
 
 def test_lines_are_plain_json_with_all_that_a_call_was(tmp_path: Path) -> None:
     entry = json.loads(filled(tmp_path, 1).read_text())
-    assert set(entry["call"]) == {"request", "answer", "usage", "usd", "latency_s", "tries", "name", "served_model", "at"}
+    assert set(entry["call"]) == {
+        "request",
+        "answer",
+        "usage",
+        "usd",
+        "latency_s",
+        "tries",
+        "name",
+        "served_model",
+        "at",
+    }

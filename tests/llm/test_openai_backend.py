@@ -26,7 +26,14 @@ KEY = "sk-planted-7f3c"
 def body(content: Any = "Hello.", **message: Any) -> dict[str, Any]:
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content, **message}}
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
-    return {"id": "1", "object": "chat.completion", "created": 1, "model": "served-m", "choices": [choice], "usage": usage}
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "served-m",
+        "choices": [choice],
+        "usage": usage,
+    }
 
 
 def ok(value: Any = None) -> Callable:
@@ -146,7 +153,9 @@ def test_a_slow_answer_is_given_up_and_asked_for_again(server, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("limit", "share", "most"), [(3, 1.0, 3), (8, 0.25, 2), (2, 0.1, 1)])
-def test_no_more_requests_than_the_limit_are_in_flight(server, tmp_path: Path, limit: int, share: float, most: int) -> None:
+def test_no_more_requests_than_the_limit_are_in_flight(
+    server, tmp_path: Path, limit: int, share: float, most: int
+) -> None:
     server.pause = 0.02
     asked = client(server, tmp_path, share=share, limits=Limits(concurrency=limit))
     gather(ask(asked, f"Q{n}") for n in range(14))
@@ -172,7 +181,11 @@ def test_the_key_reaches_the_server_and_nothing_else(server, tmp_path: Path, cap
     assert KEY not in str(caught.value)
     assert caught.value.__cause__ is None
     assert "***" in str(caught.value)
-    ours = [record.getMessage() for record in caplog.records if record.name.startswith("stillhouse") or record.levelno >= logging.WARNING]
+    ours = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("stillhouse") or record.levelno >= logging.WARNING
+    ]
     assert KEY not in "".join(ours)
     assert KEY not in "".join(file.read_text() for file in tmp_path.iterdir())
     assert KEY not in "".join(capfd.readouterr())
@@ -206,7 +219,15 @@ def test_the_sampling_is_what_the_server_is_sent(server, tmp_path: Path) -> None
     sampling = Sampling(temperature=0.5, top_p=0.9, top_k=5, min_p=0.1, max_tokens=9, stop=["END"], seed=1)
     gather([ask(client(server, tmp_path), sampling=sampling)])
     sent = server.requests[0]["json"]
-    wanted = {"model": "the-model", "temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "max_tokens": 9, "stop": ["END"]}
+    wanted = {
+        "model": "the-model",
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": 5,
+        "min_p": 0.1,
+        "max_tokens": 9,
+        "stop": ["END"],
+    }
     assert {key: sent[key] for key in wanted} == wanted
     assert sent["messages"] == [{"role": "user", "content": "Hi?"}]
     assert sent["seed"] == told(tmp_path)["request"]["sampling"]["seed"]

@@ -19,14 +19,19 @@ def ask(file: Path, prompt: str):
 
 def test_an_answer_is_found_by_its_prompt(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
-    file.write_text('\ufeff{"prompt": "A\u2028B? ", "response": "<think>w</think>Yes."}\n\n{"prompt": "C?", "response": ""}\n', encoding="utf-8")
+    file.write_text(
+        '\ufeff{"prompt": "A\u2028B? ", "response": "<think>w</think>Yes."}\n\n{"prompt": "C?", "response": ""}\n',
+        encoding="utf-8",
+    )
     call = ask(file, "A\u2028B?")
     assert (call.text, call.reasoning) == ("Yes.", "w")
     with pytest.raises(CallError, match=r"r\.jsonl: no recorded answer to the prompt 'D\?'"):
         ask(file, "D?")
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "3", '{"prompt": "x"}', '{"prompt": "x", "response": 3}', '{"prompt": 3, "response": "x"}'])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", "3", '{"prompt": "x"}', '{"prompt": "x", "response": 3}', '{"prompt": 3, "response": "x"}']
+)
 def test_a_malformed_line_is_told(tmp_path: Path, line: str) -> None:
     file = tmp_path / "r.jsonl"
     file.write_text('{"prompt": "x", "response": "y"}\n' + line + "\n")

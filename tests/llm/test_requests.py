@@ -13,8 +13,12 @@ TEXT = st.text(max_size=40)
 REQUESTS = st.builds(
     Request,
     model=st.fixed_dictionaries({"backend": TEXT, "weights": TEXT}),
-    messages=st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), TEXT), min_size=1, max_size=3).map(tuple),
-    sampling=st.fixed_dictionaries({"temperature": st.floats(0, 2), "seed": st.integers(0, 2**31), "stop": st.lists(TEXT, max_size=2)}),
+    messages=st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), TEXT), min_size=1, max_size=3).map(
+        tuple
+    ),
+    sampling=st.fixed_dictionaries(
+        {"temperature": st.floats(0, 2), "seed": st.integers(0, 2**31), "stop": st.lists(TEXT, max_size=2)}
+    ),
     grammar=st.none() | TEXT,
     index=st.integers(0, 5),
 )
@@ -22,7 +26,9 @@ REQUESTS = st.builds(
 
 @given(REQUESTS, REQUESTS)
 def test_digests_are_equal_exactly_where_payloads_are(one: Request, other: Request) -> None:
-    assert (one.digest == other.digest) == (json.dumps(one.payload(), sort_keys=True) == json.dumps(other.payload(), sort_keys=True))
+    assert (one.digest == other.digest) == (
+        json.dumps(one.payload(), sort_keys=True) == json.dumps(other.payload(), sort_keys=True)
+    )
 
 
 @given(REQUESTS, st.data())

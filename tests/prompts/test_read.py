@@ -63,7 +63,9 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
 def test_byte_order_mark_windows_newlines_and_unicode_separators(tmp_path: Path) -> None:
     text = "Which of\u2028these\u0085two?"
     file = tmp_path / "prompts.jsonl"
-    file.write_bytes(b"\xef\xbb\xbf" + json.dumps({"prompt": text}, ensure_ascii=False).encode() + b"\r\n" + GOOD.encode())
+    file.write_bytes(
+        b"\xef\xbb\xbf" + json.dumps({"prompt": text}, ensure_ascii=False).encode() + b"\r\n" + GOOD.encode()
+    )
     assert {row["prompt"] for row in read_prompts(file, "s")} == {text, "First?"}
 
 

@@ -34,9 +34,13 @@ class Thing:
 SAME = {
     "comments": BEFORE.replace("# a comment", "# another one\n        # and more"),
     "docstrings": BEFORE.replace("text", "words"),
-    "no docstrings": BEFORE.replace('"""Function text."""', "").replace('"""Module text."""', "").replace('"""Class text."""', ""),
+    "no docstrings": BEFORE.replace('"""Function text."""', "")
+    .replace('"""Module text."""', "")
+    .replace('"""Class text."""', ""),
     "text below a name": BEFORE.replace('"""Text below a name."""', ""),
-    "formatting": BEFORE.replace("self.size + by * math.pi", "(\n            self.size\n            + (by * math.pi)\n        )"),
+    "formatting": BEFORE.replace(
+        "self.size + by * math.pi", "(\n            self.size\n            + (by * math.pi)\n        )"
+    ),
     "quotes": BEFORE.replace('"""Class text."""', "'Class text.'"),
     "line ends": BEFORE.replace("\n", "\r\n"),
 }
@@ -165,7 +169,9 @@ print(json.dumps({f: hashlib.sha256(repr(namespace["canonical_tree"](ast.parse(o
 
 
 def pythons() -> list[Path]:
-    return [p for p in sorted(Path.home().glob(".pyenv/versions/3.1*/bin/python")) if int(p.parts[-3].split(".")[1]) >= 11]
+    return [
+        p for p in sorted(Path.home().glob(".pyenv/versions/3.1*/bin/python")) if int(p.parts[-3].split(".")[1]) >= 11
+    ]
 
 
 def test_other_python_versions_agree() -> None:

@@ -12,13 +12,26 @@ from stillhouse.provenance.files import write_parquet
 from stillhouse.provenance.lineage import Lineage, verify
 from stillhouse.provenance.records import digest_of, read_record, write_record
 
-PROMPTS, ANSWERS, MODEL = "results/prompts/p.parquet", "results/generations/g/answers.parquet", "results/adapters/a/w.safetensors"
+PROMPTS, ANSWERS, MODEL = (
+    "results/prompts/p.parquet",
+    "results/generations/g/answers.parquet",
+    "results/adapters/a/w.safetensors",
+)
 CALL = Request({"m": 1}, (("user", "x"),), {})
 
 
 def record(path: str, rule: str, artefacts: list[str], inputs: list[str]) -> None:
     read = [{"name": "x", **digest_of(name).plain()} for name in inputs]
-    write_record(path, {"rule": rule, "key": "k", "reused": False, "artefacts": [digest_of(a).plain() for a in artefacts], "inputs": read})
+    write_record(
+        path,
+        {
+            "rule": rule,
+            "key": "k",
+            "reused": False,
+            "artefacts": [digest_of(a).plain() for a in artefacts],
+            "inputs": read,
+        },
+    )
 
 
 @pytest.fixture
@@ -57,7 +70,11 @@ def flip(file: str, place: int = 0) -> None:
 def test_an_untouched_house_verifies_and_the_ancestry_reaches_calls(house: Path) -> None:
     lineage = Lineage(house)
     node = lineage.find(MODEL)
-    assert [n.record["rule"] for n in lineage.ancestry(node)] == ["train_adapter", "merge_generation", "collect_prompts"]
+    assert [n.record["rule"] for n in lineage.ancestry(node)] == [
+        "train_adapter",
+        "merge_generation",
+        "collect_prompts",
+    ]
     assert lineage.call_digests(lineage.find(ANSWERS)) == [CALL.digest]
     assert [item["path"] for item in lineage.sources(lineage.find(PROMPTS))] == ["prompts.jsonl"]
     found = verify(lineage, node, house / "results/ledger")
@@ -101,7 +118,7 @@ def test_a_missing_ledger_is_told(house: Path) -> None:
 @pytest.mark.parametrize(("old", "new"), [('"rule": "', '"rule": "x'), ('"size": ', '"size": 1'), ("{", "")])
 def test_a_changed_record_is_named(house: Path, file: str, old: str, new: str) -> None:
     Path(file).write_text(Path(file).read_text().replace(old, new, 1))
-    with pytest.raises(RecordError, match="changed after it was written|not a readable record"):
+    with pytest.raises(RecordError, match=r"changed after it was written|not a readable record"):
         read_record(file)
     assert file in [path for path, _ in faults(house)]
 
@@ -113,7 +130,7 @@ def test_a_changed_record_of_the_artefact_itself_is_told(house: Path) -> None:
 
 
 def test_what_no_record_names_is_told(house: Path) -> None:
-    with pytest.raises(RecordError, match="no record below .* names 'results/none'"):
+    with pytest.raises(RecordError, match=r"no record below .* names 'results/none'"):
         Lineage(house).find("results/none")
 
 

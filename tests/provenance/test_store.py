@@ -35,7 +35,7 @@ def test_restoring_over_the_same_files_leaves_no_litter(outputs: list[Path]) -> 
     for _ in range(2):
         assert store.restore("key", outputs) == {"rows": 3}
         store.save("key", outputs, {"rows": 3})
-    assert not [path for path in Path("results").rglob("*.tmp")]
+    assert not list(Path("results").rglob("*.tmp"))
 
 
 def damage_byte(entry: Path) -> None:

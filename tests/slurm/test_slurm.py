@@ -17,7 +17,7 @@ CANNOT = 77  # exit status of one_node.sh where Slurm cannot run
 
 # What a machine without accounting needs, and shorter waits than a cluster's.
 HERE = ["--slurm-status-command", "squeue", "--slurm-no-account", "--slurm-keep-successful-logs", "--jobs", "4"]
-HERE += ["--slurm-init-seconds-before-status-checks", "4", "--latency-wait", "10"]
+HERE += ["--slurm-init-seconds-before-status-checks", "8", "--latency-wait", "10"]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,15 @@ class Built:
 
     def snakemake(self, *arguments: str, configfile: str = "tests/studies/tiny.yaml") -> subprocess.CompletedProcess:
         """Run Snakemake on the study; standard output holds both streams."""
-        command = [*SNAKEMAKE, "--cores", "2", "--directory", str(self.folder), "--configfile", str(WORKFLOW / configfile)]
+        command = [
+            *SNAKEMAKE,
+            "--cores",
+            "2",
+            "--directory",
+            str(self.folder),
+            "--configfile",
+            str(WORKFLOW / configfile),
+        ]
         return run([*command, *arguments], self.folder)
 
     def trace(self, *arguments: str) -> subprocess.CompletedProcess:

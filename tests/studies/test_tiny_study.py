@@ -120,7 +120,9 @@ def test_trace_reaches_calls_and_verifies(built: Built) -> None:
     assert told.returncode == 0
     for rule in ("quantize_gguf", "convert_gguf", "merge_adapter", "train_adapter", "build_dataset", "answer_shard"):
         assert f"by {rule}" in told.stdout
-    digest = next(word for line in told.stdout.splitlines() if "call " in line for word in line.split() if len(word) == 64)
+    digest = next(
+        word for line in told.stdout.splitlines() if "call " in line for word in line.split() if len(word) == 64
+    )
     call = json.loads(built.trace("--call", digest).stdout)
     assert call["digest"] == digest and "text" in call["answer"]
     verified = built.trace("--verify", GGUF)

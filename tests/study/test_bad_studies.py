@@ -104,7 +104,11 @@ def test_a_fault_names_key_found_and_expected(case: str) -> None:
 
 
 def test_a_key_pasted_by_mistake_is_not_repeated() -> None:
-    for entry in ({**API, "api_key_env": "sk-planted-1"}, {**API, "api_key": "sk-planted-1"}, {"backend": "opnai", "api_key": "sk-planted-1"}):
+    for entry in (
+        {**API, "api_key_env": "sk-planted-1"},
+        {**API, "api_key": "sk-planted-1"},
+        {"backend": "opnai", "api_key": "sk-planted-1"},
+    ):
         assert "sk-planted-1" not in fault_of(changed("models api", entry))
 
 

@@ -125,7 +125,17 @@ def accepted(path: tuple, value) -> Plan | None:
 SECTIONS = ("generations", "adapters", "datasets", "evaluations")
 LEAVES = [(path, value) for path, value in leaves(FULL) if path[0] in SECTIONS]
 # No second value exists in the default study, or another setting forbids it alone.
-ONLY_ONE = {"templates", "not_truncated", "format", "method", "objective", "against", "dataset", "condition", "preferences"}
+ONLY_ONE = {
+    "templates",
+    "not_truncated",
+    "format",
+    "method",
+    "objective",
+    "against",
+    "dataset",
+    "condition",
+    "preferences",
+}
 IDLE = {
     ("evaluations", "framework", "gates"): "report",
     ("evaluations", "framework", "markers"): "markers",
@@ -141,7 +151,9 @@ def test_there_are_leaves_to_change() -> None:
     assert json.loads(canonical_json(FULL)) == FULL
 
 
-@pytest.mark.parametrize(("path", "value"), LEAVES, ids=lambda item: ".".join(map(str, item)) if isinstance(item, tuple) else None)
+@pytest.mark.parametrize(
+    ("path", "value"), LEAVES, ids=lambda item: ".".join(map(str, item)) if isinstance(item, tuple) else None
+)
 def test_changing_one_value_changes_the_job_it_decides_and_no_stranger(path: tuple, value) -> None:
     plan = accepted(path, value)
     if plan is None:
@@ -159,9 +171,18 @@ def test_changing_one_value_changes_the_job_it_decides_and_no_stranger(path: tup
         if path[: len(prefix)] == prefix:
             assert any(found.startswith(job) for found in changed)
     if section in ("generations", "datasets", "adapters"):
-        mine = {"generations": ("shard", "merge"), "datasets": ("dataset",), "adapters": ("adapter", "export", "card", "subject")}
+        mine = {
+            "generations": ("shard", "merge"),
+            "datasets": ("dataset",),
+            "adapters": ("adapter", "export", "card", "subject"),
+        }
         strangers = [job for job in changed if not (job.startswith(mine[section]))]
-        assert section != "adapters" and all(job.startswith("dataset") for job in strangers) or not strangers or path[-1] == "base", strangers
+        assert (
+            section != "adapters"
+            and all(job.startswith("dataset") for job in strangers)
+            or not strangers
+            or path[-1] == "base"
+        ), strangers
         if section != "adapters":
             assert all(f" {name}" in job for job in changed if job.startswith(mine[section]))
 
@@ -193,7 +214,11 @@ def test_what_decides_a_model_changes_the_jobs_that_ask_it() -> None:
 
 
 def test_the_order_of_names_in_the_file_does_not_matter_to_shards() -> None:
-    turned = {**FULL, "generations": dict(reversed(FULL["generations"].items())), "models": dict(reversed(FULL["models"].items()))}
+    turned = {
+        **FULL,
+        "generations": dict(reversed(FULL["generations"].items())),
+        "models": dict(reversed(FULL["models"].items())),
+    }
     assert jobs(load_plan(turned, ROOT, ROOT)) == jobs(load_plan(FULL, ROOT, ROOT))
 
 

@@ -32,7 +32,12 @@ TEXTS = {"teacher": ANSWER, "author": REVISION, "synthesizer": SYNTHESIS, "criti
 def role_of(request: Request) -> str:
     """Who is asked, by the opening of the shipped templates."""
     text = request.messages[-1][1]
-    openings = {"You review": "critic", "Write a better": "author", "Two answers": "synthesizer", "Three answers": "judge"}
+    openings = {
+        "You review": "critic",
+        "Write a better": "author",
+        "Two answers": "synthesizer",
+        "Three answers": "judge",
+    }
     return next((role for opening, role in openings.items() if text.startswith(opening)), "teacher")
 
 
@@ -47,7 +52,9 @@ def voting(*preference: str) -> Callable[[Request], str]:
 
     def vote(request: Request) -> str:
         labels = shown(request)
-        ranked = sorted(labels, key=lambda label: next(i for i, p in enumerate(preference) if labels[label].startswith(p)))
+        ranked = sorted(
+            labels, key=lambda label: next(i for i, p in enumerate(preference) if labels[label].startswith(p))
+        )
         return "RANKING: " + " > ".join(ranked)
 
     return vote
@@ -100,7 +107,9 @@ def answer(folder: Path, script: Script, prompts: int = 1, usage: Usage | None =
     ledger = Ledger(folder / "ledger", "test")
     client = Client("m", script, ledger, usage)
     texts = Texts(system=changes.pop("system", None), templates=load_templates(sorted(TEMPLATES.glob("*.j2"))))
-    answer_shard(read_prompts(source, "s"), {"m": client, "n": client}, settings(**changes), texts, folder / "0.parquet")
+    answer_shard(
+        read_prompts(source, "s"), {"m": client, "n": client}, settings(**changes), texts, folder / "0.parquet"
+    )
     ledger.close()
     return read_parquet_rows(folder / "0.parquet")
 
@@ -127,10 +136,16 @@ def test_a_winner_becomes_the_next_incumbent(tmp_path: Path, judge: Callable, ca
 
 def test_max_rounds_end_a_tournament_that_does_not_converge(tmp_path: Path) -> None:
     texts = iter(range(100))
-    script = Script(author=lambda _: f"The revision B. {next(texts)}", judge=FOR_B)
-    script.roles["judge"] = lambda request: voting(*sorted(shown(request).values(), key=lambda t: ("B" not in t, t[::-1]), reverse=False))(request)
+
+    def newest_first(request: Request) -> str:
+        labels = shown(request)
+        ranked = sorted(labels, key=lambda label: (labels[label][-1].isdigit(), labels[label]), reverse=True)
+        return "RANKING: " + " > ".join(ranked)
+
+    script = Script(author=lambda _: f"The revision B. {next(texts)}", judge=newest_first)
     row = answer(tmp_path, script, tournament=Tournament(judges=3, max_rounds=3, convergence=2))[0]
-    assert (row["rounds"], row["converged"]) == (3, False)
+    assert (row["rounds"], row["converged"], row["winners"]) == (3, False, ["B", "B", "B"])
+    assert row["answer"] == "The revision B. 2"
 
 
 def test_no_flaws_counts_as_a_defence_and_asks_nobody_else(tmp_path: Path) -> None:
@@ -214,7 +229,7 @@ def test_too_many_failures_stop_the_run_with_the_reasons_on_disk(tmp_path: Path)
     answer(tmp_path, Script(teacher=""), prompts=2)
     paths = (tmp_path / "answers.parquet", tmp_path / "failures.parquet")
     strict = MergeSettings(generation="g", failures=Failures(max_share=0.05))
-    with pytest.raises(FailureShareError, match="2 of 2 prompts failed.*teacher: empty answer"):
+    with pytest.raises(FailureShareError, match=r"2 of 2 prompts failed.*teacher: empty answer"):
         merge_shards([tmp_path / "0.parquet"], strict, *paths)
     kept = tmp_path / "refused-failures.parquet"
     assert {row["reason"] for row in read_parquet_rows(kept)} == {"empty answer"}

@@ -19,8 +19,21 @@ from stillhouse.tournament.roles import no_flaws
 ORDERS = st.permutations(LABELS)
 SEPARATORS = st.sampled_from([" > ", ">", ", ", "; ", " | ", " => ", " then ", ", then "])
 WRAPS = st.sampled_from(["{}", "[{}]", "**{}**", "`{}`", "({})", "{}."])
-HEADS = st.sampled_from(["RANKING: {}", "Ranking: {}", "ranking - {}", "**RANKING:** {}", "RANKING = {}", "RANKING:\n{}", "## Ranking\n\n{}", "{}"])
-BEFORE = st.sampled_from(["", "I read all three answers with care.\n\n", "X2 is vague and X1 is padded.\n", "Let me think.\n\n"])
+HEADS = st.sampled_from(
+    [
+        "RANKING: {}",
+        "Ranking: {}",
+        "ranking - {}",
+        "**RANKING:** {}",
+        "RANKING = {}",
+        "RANKING:\n{}",
+        "## Ranking\n\n{}",
+        "{}",
+    ]
+)
+BEFORE = st.sampled_from(
+    ["", "I read all three answers with care.\n\n", "X2 is vague and X1 is padded.\n", "Let me think.\n\n"]
+)
 SPELLING = st.sampled_from([str.upper, str.lower, lambda label: label.replace("X", "X ")])
 
 
@@ -127,6 +140,8 @@ def test_no_flaws_alone_counts(text: str) -> None:
     assert no_flaws(text)
 
 
-@pytest.mark.parametrize("text", ["There are no flaws.", "NO FLAWS, except one", "no flaws\n1. It is vague", "", "NO FLAW", "NONO FLAWS"])
+@pytest.mark.parametrize(
+    "text", ["There are no flaws.", "NO FLAWS, except one", "no flaws\n1. It is vague", "", "NO FLAW", "NONO FLAWS"]
+)
 def test_no_flaws_within_a_sentence_does_not(text: str) -> None:
     assert not no_flaws(text)

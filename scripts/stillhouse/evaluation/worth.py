@@ -160,4 +160,4 @@ def _say_rubric(found: dict[str, Any] | None, width: float | None) -> list[str]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"

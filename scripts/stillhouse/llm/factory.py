@@ -15,7 +15,7 @@ from stillhouse.study.models import LlamaCppModel, OpenAIModel
 
 def gguf_sha256(gguf: Path) -> str:
     """Sha256 of a materialised model's GGUF, out of the digests beside it."""
-    return _digest_in(gguf.parent / "gguf.digests.json", gguf.name)
+    return digest_in(gguf.parent / "gguf.digests.json", gguf.name)
 
 
 def open_backend(name: str, config: dict[str, Any], folder: Path, share: float = 1.0) -> Backend:
@@ -71,27 +71,6 @@ class Clients:
         self.ledger.close()
 
 
-def open_served(serve: str, weights: list[Path], digests: list[Path], context: int | None, batch: int) -> Backend:
-    """The backend of an adapter or export served as `serve` says (peft, merged, gguf-adapter, gguf:QUANT).
-
-    `weights` are its files, base before adapter; `digests` the digest files in the same order.
-    """
-    sums = [_digest_in(file, weight.name) for file, weight in zip(digests, weights, strict=True)]
-    if serve in ("peft", "merged"):
-        from stillhouse.llm.transformers_backend import TransformersBackend
-
-        identity = {"backend": "transformers", "weights": sums}
-        adapter = weights[1].parent if serve == "peft" else None
-        return TransformersBackend(weights[0].parent, adapter, identity, batch=batch)
-    from stillhouse.llm.llama_cpp_backend import LlamaCppBackend
-
-    adapter = weights[1] if serve == "gguf-adapter" else None
-    identity = {"backend": "llama_cpp", "weights": sums[0], "context": context}
-    if adapter:
-        identity["adapter"] = sums[1]
-    return LlamaCppBackend(weights[0], identity, context=context, adapter=adapter)
-
-
-def _digest_in(digests: Path, name: str) -> str:
+def digest_in(digests: Path, name: str) -> str:
     """Sha256 of `name` in a digests file."""
     return read_json(digests)["files"][name]["sha256"]

@@ -151,9 +151,7 @@ def _run(main: Main, script: Path, snakemake: Any, keep: bool, content: Content 
     logger.info("%s done in %.1f s", snakemake.rule, time.monotonic() - clock)
 
 
-def build_key(
-    rule: str, contents: list[list[str]], recipe: dict[str, Any], code: str, software: dict[str, str]
-) -> str:
+def build_key(rule: str, contents: list[list[str]], recipe: dict[str, Any], code: str, software: dict[str, str]) -> str:
     """The build key: everything that decides an artefact's bytes ((input name, sha256) pairs first), and no path."""
     return digest_json({"rule": rule, "inputs": contents, "recipe": recipe, "code": code, "software": software})
 

@@ -82,7 +82,9 @@ class Lineage:
             relative = path
         node = self.node_of(relative)
         if node is None:
-            broken = [fault for fault in self.broken if relative in (fault.path.removesuffix(".record.json"), fault.path)]
+            broken = [
+                fault for fault in self.broken if relative in (fault.path.removesuffix(".record.json"), fault.path)
+            ]
             hint = f" ({broken[0].reason})" if broken else ""
             raise RecordError(f"no record below {self.root / 'results'} names {relative!r} as an artefact{hint}")
         return node

@@ -326,6 +326,10 @@ class Plan:
         """The rubric of an evaluation."""
         return self._files.find(self.study.evaluations[evaluation].rubric.file)
 
+    def judging_template(self, kind: str) -> str:
+        """The judges' template: a study's own in its working directory, else the shipped one."""
+        return self._files.find(f"data/judging/{kind}.j2")
+
     def recipe_rubric(self, evaluation: str) -> dict[str, Any]:
         """Judges, subjects and size of rubric judging."""
         entry = self.study.evaluations[evaluation]
@@ -369,7 +373,10 @@ class Plan:
     def recipe_estimate(self) -> dict[str, Any]:
         """What the estimate of calls and tokens needs: generations and judged evaluations."""
         return {
-            "generations": {name: item.model_dump() for name, item in self.study.generations.items()},
+            "generations": {
+                name: {**item.model_dump(), "system": self._optional(item.system)}
+                for name, item in self.study.generations.items()
+            },
             "evaluations": {name: item.model_dump() for name, item in self.study.evaluations.items()},
             "prices": {
                 name: model.price.model_dump()

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -50,17 +51,18 @@ def estimate_generation(
 ) -> Estimate:
     """Estimate one generation. A tournament is counted with all its rounds: convergence can only save calls."""
     found = Estimate(f"generation {name}")
+    system = sum(text_tokens(Path(file).read_text(encoding="utf-8")) for file in generation["system"])
     prompts, asked = len(rows), mean_prompt_tokens(rows)
     answer = generation["sampling"]["max_tokens"] * ANSWER_SHARE
     roles = generation["roles"]
-    found.add(prompts, prompts, asked, answer, prices.get(roles.get("teacher") or generation["model"]))
+    found.add(prompts, prompts, system + asked, answer, prices.get(roles.get("teacher") or generation["model"]))
     if generation["method"] != "tournament":
         return found
     rules = generation["tournament"]
     least, most = min(rules["convergence"], rules["max_rounds"]), rules["max_rounds"]
-    for role, seen in (("critic", 1), ("author", 2), ("synthesizer", 2)):
+    for role, seen, told in (("critic", 1, 0.0), ("author", 2, system), ("synthesizer", 2, system)):
         role_price = prices.get(roles.get(role) or generation["model"])
-        found.add(prompts * least, prompts * most, asked + seen * answer, answer, role_price)
+        found.add(prompts * least, prompts * most, told + asked + seen * answer, answer, role_price)
     for judge in range(rules["judges"]):
         pool = roles["judges"] or [generation["model"]]
         votes = asked + 3 * answer

@@ -7,9 +7,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from stillhouse.errors import TrainingError
+from stillhouse.training.completion import IGNORED
 
 Row = dict[str, Any]
-IGNORED = -100
 
 
 @dataclass(frozen=True)
