@@ -14,7 +14,7 @@ help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## make .venv from the pinned requirements (quick when it stands)
-	@command -v $(PYTHON) >/dev/null || { echo "stillhouse: no $(PYTHON) here; Python 3.11 or newer is needed: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "stillhouse: Python 3.11 or newer is needed, $(PYTHON) is not: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) envs/setup.py
 
 demo: setup ## set up, then build config/config.yaml on all cores (CORES=n for fewer)

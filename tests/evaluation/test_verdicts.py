@@ -68,6 +68,7 @@ def test_read(text: str, rubric: Rubric, reply: Any) -> None:
         (TEXT[:60], "truncated"),
         (TEXT.replace("dry", "use } } here")[:-47], "truncated"),
         (f"{TEXT} and again {TEXT[:80]}", "truncated"),
+        (TEXT.replace("no number", 'a 5" gap'), "truncated"),
         (f"```json\n{TEXT[:90]}\n```", "truncated"),
         (f"{TEXT}\n{changed(overall=3)}", "ambiguous"),
         (f"{TEXT}\nOn reflection:\n```json\n{changed(gate={'score': 1})}\n```", "ambiguous"),

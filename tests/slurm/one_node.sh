@@ -70,7 +70,7 @@ SelectTypeParameters=CR_Core
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 # squeue shows finished jobs for this long: what Snakemake asks where there is no accounting
-MinJobAge=600
+MinJobAge=86400
 ReturnToService=2
 MpiDefault=none
 SwitchType=switch/none

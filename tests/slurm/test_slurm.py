@@ -57,10 +57,8 @@ def ran(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, st
 def test_every_job_was_submitted_to_slurm(ran: tuple[Path, str]) -> None:
     _, output = ran
     submitted = re.findall(r"^Job (\d+) has been submitted with SLURM jobid (\d+)", output, re.MULTILINE)
-    assert len(submitted) > 10, output[-6000:]
     planned = int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1])
-    local = len(re.findall(r"^localrule ", output, re.MULTILINE))
-    assert len(submitted) == planned - local
+    assert len(submitted) == planned - 1 > 10, output[-6000:]  # all but the target rule
 
 
 def test_slurm_itself_says_that_they_completed(ran: tuple[Path, str]) -> None:

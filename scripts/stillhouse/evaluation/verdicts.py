@@ -74,18 +74,7 @@ def _refuse_second(text: str, verdict: tuple[dict[str, Any], dict[str, Any]], na
 
 
 def _spans(text: str) -> tuple[list[str], bool]:
-    """Outermost {...} of `text`, and whether a last one has no end.
-
-    Braces inside strings do not count. Where unescaped quotes leave no end that way, all braces count, but
-    only when the text ends with one: a text cut off inside a string does not.
-    """
-    spans, open_end = _balanced(text, strings=True)
-    if open_end and text.rstrip("` \n").endswith("}"):
-        return _balanced(text, strings=False)
-    return spans, open_end
-
-
-def _balanced(text: str, *, strings: bool) -> tuple[list[str], bool]:
+    """Outermost {...} of `text`, and whether a last one has no end. Braces inside strings do not count."""
     spans: list[str] = []
     depth, start, quoted, escaped = 0, 0, False, False
     for place, character in enumerate(text):
@@ -93,7 +82,7 @@ def _balanced(text: str, *, strings: bool) -> tuple[list[str], bool]:
             escaped = False
         elif quoted:
             escaped, quoted = character == "\\", character != '"'
-        elif character == '"' and depth and strings:
+        elif character == '"' and depth:
             quoted = True
         elif character == "{":
             start = start if depth else place

@@ -1,6 +1,8 @@
 """GGUF files by llama.cpp's own converters, with our metadata."""
 
+import io
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,8 @@ def add_metadata(source: Path, target: Path, metadata: dict[str, str]) -> None:
     architecture = reader.fields[gguf.Keys.General.ARCHITECTURE].contents()
     writer = gguf.GGUFWriter(target, arch=architecture, endianess=reader.endianess)
     details = {key: MetadataDetails(gguf.GGUFValueType.STRING, value) for key, value in sorted(metadata.items())}
-    copy_with_new_metadata(reader, writer, details, [])
+    with redirect_stderr(io.StringIO()):  # it draws a bar there
+        copy_with_new_metadata(reader, writer, details, [])
 
 
 def check_template(folder: Path, target: Path) -> dict[str, Any]:

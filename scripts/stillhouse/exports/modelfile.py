@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import llama_cpp
-from jinja2 import Environment
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stillhouse.errors import ExportError
+from stillhouse.llm.weights import PROBE_CHATS
 from stillhouse.provenance.files import write_text
 
 START, END = "<|im_start|>", "<|im_end|>"
@@ -50,7 +51,7 @@ def _read(gguf: Path) -> tuple[dict[str, str], list[str]]:
 
 def render(template: str, messages: list[dict[str, str]]) -> str:
     """A Hugging Face chat template, with the opening of the assistant's turn."""
-    environment = Environment(trim_blocks=True, lstrip_blocks=True)
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(messages=messages, add_generation_prompt=True)
 
 
@@ -60,7 +61,13 @@ def default_system(template: str) -> str:
     rendered = render(template, DEFAULT_SYSTEM_PROBE)
     if not rendered.endswith(user_turn):
         raise ExportError("the model's chat template is not ChatML, so no Modelfile can be written for it")
-    return rendered.removesuffix(user_turn)
+    default = rendered.removesuffix(user_turn)
+    for chat in PROBE_CHATS:
+        turns = "".join(f"{START}{turn['role']}\n{turn['content']}{END}\n" for turn in chat)
+        opening = "" if chat[0]["role"] == "system" else default
+        if render(template, chat) != f"{opening}{turns}{START}assistant\n":
+            raise ExportError("the model's chat template is not plain ChatML, so no Modelfile can be written for it")
+    return default
 
 
 def ollama_template(template: str) -> str:

@@ -2,13 +2,14 @@
 
 import gc
 import importlib.util
+import io
 import json
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ def _check_safetensors(folder: Path) -> None:
 def _load_gguf(gguf: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Dequantise a GGUF to fp32 and rebuild its model and tokenizer as if they had never been quantised."""
     # Alone in a folder: transformers prefers tokenizer files that lie beside a GGUF to the GGUF's own.
-    with quiet_transformers(), tempfile.TemporaryDirectory() as alone:
+    with quiet_transformers(), redirect_stderr(io.StringIO()), tempfile.TemporaryDirectory() as alone:
         (Path(alone) / gguf.name).symlink_to(gguf.resolve())
         loaded = AutoModelForCausalLM.from_pretrained(alone, gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file=gguf.name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bitsandbytes.nn import Linear4bit
 from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, TrainerCallback, set_seed
@@ -123,7 +124,7 @@ def _trainer(
     trainer_class, config_class = TRAINERS[settings.objective]
     arguments = _arguments(settings, precision, checkpoints, bool(valid))
     return trainer_class(
-        model=_load_base(base, settings, precision),
+        model=load_base(base, settings, precision),
         args=config_class(**arguments),
         train_dataset=Dataset.from_list(train),
         eval_dataset=Dataset.from_list(valid) if valid else None,
@@ -176,7 +177,8 @@ def _arguments(settings: TrainSettings, precision: torch.dtype, checkpoints: Pat
     return {**common, "beta": t.beta}
 
 
-def _load_base(base: Path, settings: TrainSettings, precision: torch.dtype) -> PreTrainedModel:
+def load_base(base: Path, settings: TrainSettings, precision: torch.dtype) -> PreTrainedModel:
+    """The frozen base in the form that `settings` asks for: plain, or 4-bit nf4 (Dettmers et al. 2023)."""
     if settings.quantization == "none":
         return load_model(base, precision)
     quantised = BitsAndBytesConfig(
@@ -185,9 +187,15 @@ def _load_base(base: Path, settings: TrainSettings, precision: torch.dtype) -> P
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=precision,
     )
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         str(base), dtype=precision, quantization_config=quantised, use_safetensors=True, local_files_only=True
     )
+    # On processors with avx512_bf16 bitsandbytes 0.50 repacks the weights in the first evaluation, for a kernel that
+    # passes no gradient, and never unpacks them: every later step would learn from half of the gradients.
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+    return model
 
 
 def _lora(settings: TrainSettings) -> LoraConfig:
