@@ -30,5 +30,3 @@ rule all:
         rules.adapters.input,
         rules.exports.input,
         rules.evaluations.input,
-    message:
-        "Build everything that the study names."

@@ -2,6 +2,8 @@
 
 
 rule train_adapter:
+    message:
+        "Train adapter {wildcards.adapter}"
     input:
         base_digests=lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/digests.json",
         base=ancient(lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/model.safetensors"),
@@ -31,15 +33,11 @@ rule train_adapter:
         recipe=recipe(lambda wildcards: plan.recipe_adapter(wildcards.adapter)),
         code=code("train_adapter.py"),
         software=software("train_adapter.py"),
-    message:
-        "Train adapter {wildcards.adapter}"
     script:
         "../scripts/train_adapter.py"
 
 
 rule adapters:
+    """All adapters, trained."""
     input:
         expand(rules.train_adapter.output.digests, adapter=study.adapters),
-    """All adapters, trained."""
-    message:
-        "All adapters."

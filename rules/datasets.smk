@@ -2,6 +2,8 @@
 
 
 rule build_dataset:
+    message:
+        "Build dataset {wildcards.dataset}"
     input:
         unpack(lambda wildcards: plan.inputs_dataset(wildcards.dataset)),
     output:
@@ -28,15 +30,11 @@ rule build_dataset:
         recipe=recipe(lambda wildcards: plan.recipe_dataset(wildcards.dataset)),
         code=code("build_dataset.py"),
         software=software("build_dataset.py"),
-    message:
-        "Build dataset {wildcards.dataset}"
     script:
         "../scripts/build_dataset.py"
 
 
 rule datasets:
+    """All datasets, split, with their cards."""
     input:
         expand(rules.build_dataset.output.train, dataset=study.datasets),
-    """All datasets, split, with their cards."""
-    message:
-        "All datasets."

@@ -2,6 +2,8 @@
 
 
 rule answer_subject:
+    message:
+        "Let {wildcards.subject} answer the prompts of evaluation {wildcards.evaluation}"
     input:
         unpack(lambda wildcards: plan.inputs_subject(wildcards.evaluation, wildcards.subject)),
         weights=ancient(lambda wildcards: plan.subject_weights(wildcards.evaluation, wildcards.subject)),
@@ -20,13 +22,13 @@ rule answer_subject:
         recipe=recipe(lambda wildcards: plan.recipe_subject(wildcards.evaluation, wildcards.subject)),
         code=code("answer_subject.py"),
         software=software("answer_subject.py"),
-    message:
-        "Let {wildcards.subject} answer the prompts of evaluation {wildcards.evaluation}"
     script:
         "../scripts/answer_subject.py"
 
 
 rule score_markers:
+    message:
+        "Count markers in the answers of evaluation {wildcards.evaluation}"
     input:
         responses=lambda wildcards: plan.responses(wildcards.evaluation),
         markers=lambda wildcards: plan.markers_file(wildcards.evaluation),
@@ -45,13 +47,13 @@ rule score_markers:
         recipe=recipe(lambda wildcards: {"evaluation": wildcards.evaluation}),
         code=code("score_markers.py"),
         software=software("score_markers.py"),
-    message:
-        "Count markers in the answers of evaluation {wildcards.evaluation}"
     script:
         "../scripts/score_markers.py"
 
 
 rule judge_rubric:
+    message:
+        "Judge the answers of evaluation {wildcards.evaluation} by its rubric"
     input:
         unpack(lambda wildcards: plan.model_inputs(study.evaluations[wildcards.evaluation].rubric.judges)),
         responses=lambda wildcards: expand(
@@ -77,13 +79,13 @@ rule judge_rubric:
         recipe=recipe(lambda wildcards: plan.recipe_rubric(wildcards.evaluation)),
         code=code("judge_rubric.py"),
         software=software("judge_rubric.py"),
-    message:
-        "Judge the answers of evaluation {wildcards.evaluation} by its rubric"
     script:
         "../scripts/judge_rubric.py"
 
 
 rule judge_pairwise:
+    message:
+        "Compare the answers of evaluation {wildcards.evaluation} in blind pairs"
     input:
         unpack(lambda wildcards: plan.model_inputs(study.evaluations[wildcards.evaluation].pairwise.judges)),
         responses=lambda wildcards: expand(
@@ -108,13 +110,13 @@ rule judge_pairwise:
         recipe=recipe(lambda wildcards: plan.recipe_pairwise(wildcards.evaluation)),
         code=code("judge_pairwise.py"),
         software=software("judge_pairwise.py"),
-    message:
-        "Compare the answers of evaluation {wildcards.evaluation} in blind pairs"
     script:
         "../scripts/judge_pairwise.py"
 
 
 rule summarise_evaluation:
+    message:
+        "Summarise evaluation {wildcards.evaluation}"
     input:
         unpack(lambda wildcards: plan.judgements(wildcards.evaluation)),
         responses=lambda wildcards: plan.responses(wildcards.evaluation),
@@ -139,13 +141,13 @@ rule summarise_evaluation:
         recipe=recipe(lambda wildcards: plan.recipe_report(wildcards.evaluation)),
         code=code("summarise_evaluation.py"),
         software=software("summarise_evaluation.py"),
-    message:
-        "Summarise evaluation {wildcards.evaluation}"
     script:
         "../scripts/summarise_evaluation.py"
 
 
 rule write_report:
+    message:
+        "Write the report of evaluation {wildcards.evaluation}"
     input:
         summary=rules.summarise_evaluation.output.summary,
     output:
@@ -169,15 +171,11 @@ rule write_report:
         recipe=recipe(lambda wildcards: {"evaluation": wildcards.evaluation}),
         code=code("write_report.py"),
         software=software("write_report.py"),
-    message:
-        "Write the report of evaluation {wildcards.evaluation}"
     script:
         "../scripts/write_report.py"
 
 
 rule evaluations:
+    """All evaluation reports."""
     input:
         expand(rules.write_report.output.html, evaluation=study.evaluations),
-    """All evaluation reports."""
-    message:
-        "All evaluation reports."

@@ -2,6 +2,8 @@
 
 
 rule merge_adapter:
+    message:
+        "Merge the adapter of export {wildcards.export} into its full-precision base"
     input:
         adapter_digests=lambda wildcards: f"results/adapters/{study.exports[wildcards.export].adapter}/digests.json",
         adapter=ancient(
@@ -28,13 +30,13 @@ rule merge_adapter:
         recipe=recipe(lambda wildcards: plan.recipe_export(wildcards.export)),
         code=code("merge_adapter.py"),
         software=software("merge_adapter.py"),
-    message:
-        "Merge the adapter of export {wildcards.export} into its full-precision base"
     script:
         "../scripts/merge_adapter.py"
 
 
 rule convert_gguf:
+    message:
+        "Convert merged export {wildcards.export} to GGUF"
     input:
         digests=rules.merge_adapter.output.digests,
         weights=ancient(rules.merge_adapter.output.weights),
@@ -55,13 +57,13 @@ rule convert_gguf:
         recipe=recipe(lambda wildcards: plan.recipe_export(wildcards.export)),
         code=code("convert_gguf.py"),
         software=software("convert_gguf.py"),
-    message:
-        "Convert merged export {wildcards.export} to GGUF"
     script:
         "../scripts/convert_gguf.py"
 
 
 rule quantize_gguf:
+    message:
+        "Quantise export {wildcards.export} to {wildcards.quant}"
     input:
         digests=rules.convert_gguf.output.digests,
         source=ancient(rules.convert_gguf.output.gguf),
@@ -81,13 +83,13 @@ rule quantize_gguf:
         recipe=recipe(lambda wildcards: {"quant": wildcards.quant}),
         code=code("quantize_gguf.py"),
         software=software("quantize_gguf.py"),
-    message:
-        "Quantise export {wildcards.export} to {wildcards.quant}"
     script:
         "../scripts/quantize_gguf.py"
 
 
 rule convert_adapter_gguf:
+    message:
+        "Convert the adapter of export {wildcards.export} to GGUF"
     input:
         adapter_digests=rules.merge_adapter.input.adapter_digests,
         adapter=rules.merge_adapter.input.adapter,
@@ -109,13 +111,13 @@ rule convert_adapter_gguf:
         recipe=recipe(lambda wildcards: plan.recipe_export(wildcards.export)),
         code=code("convert_adapter_gguf.py"),
         software=software("convert_adapter_gguf.py"),
-    message:
-        "Convert the adapter of export {wildcards.export} to GGUF"
     script:
         "../scripts/convert_adapter_gguf.py"
 
 
 rule write_modelfile:
+    message:
+        "Write the Modelfile of export {wildcards.export}"
     input:
         digests=lambda wildcards: (
             f"results/exports/{wildcards.export}/digests/{plan.modelfile_gguf(wildcards.export)}.json"
@@ -140,13 +142,13 @@ rule write_modelfile:
         recipe=recipe(lambda wildcards: plan.recipe_export(wildcards.export)),
         code=code("write_modelfile.py"),
         software=software("write_modelfile.py"),
-    message:
-        "Write the Modelfile of export {wildcards.export}"
     script:
         "../scripts/write_modelfile.py"
 
 
 rule write_model_card:
+    message:
+        "Write the model card of export {wildcards.export}"
     input:
         digests=lambda wildcards: expand(
             "results/exports/{export}/digests/{suffix}.json",
@@ -178,13 +180,12 @@ rule write_model_card:
         recipe=recipe(lambda wildcards: plan.recipe_card(wildcards.export)),
         code=code("write_model_card.py"),
         software=software("write_model_card.py"),
-    message:
-        "Write the model card of export {wildcards.export}"
     script:
         "../scripts/write_model_card.py"
 
 
 rule exports:
+    """All exports: GGUF files, Modelfiles, model cards."""
     input:
         [
             f"results/exports/{export}/{export}-{suffix}.gguf"
@@ -193,6 +194,3 @@ rule exports:
         ],
         expand(rules.write_modelfile.output.modelfile, export=study.exports),
         expand(rules.write_model_card.output.card, export=study.exports),
-    """All exports: GGUF files, Modelfiles, model cards."""
-    message:
-        "All exports: GGUF files, Modelfiles and model cards."

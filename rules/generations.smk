@@ -2,6 +2,8 @@
 
 
 rule answer_shard:
+    message:
+        "Answer shard {wildcards.shard} of generation {wildcards.generation}"
     input:
         unpack(lambda wildcards: plan.inputs_shard(wildcards.generation)),
         weights=ancient(lambda wildcards: plan.model_weights(plan.generation_models(wildcards.generation))),
@@ -20,13 +22,13 @@ rule answer_shard:
         recipe=recipe(lambda wildcards: plan.recipe_shard(wildcards.generation, int(wildcards.shard))),
         code=code("answer_shard.py"),
         software=software("answer_shard.py"),
-    message:
-        "Answer shard {wildcards.shard} of generation {wildcards.generation}"
     script:
         "../scripts/answer_shard.py"
 
 
 rule merge_generation:
+    message:
+        "Merge the shards of generation {wildcards.generation}"
     input:
         shards=lambda wildcards: plan.shards(wildcards.generation),
     output:
@@ -50,15 +52,11 @@ rule merge_generation:
         recipe=recipe(lambda wildcards: plan.recipe_merge(wildcards.generation)),
         code=code("merge_generation.py"),
         software=software("merge_generation.py"),
-    message:
-        "Merge the shards of generation {wildcards.generation}"
     script:
         "../scripts/merge_generation.py"
 
 
 rule generations:
+    """All generations: prompts answered, merged from their shards."""
     input:
         expand(rules.merge_generation.output.answers, generation=study.generations),
-    """All generations: prompts answered, merged from their shards."""
-    message:
-        "All generations."

@@ -2,6 +2,8 @@
 
 
 rule prepare_gguf:
+    message:
+        "Put the GGUF of model {wildcards.model} in place"
     input:
         source=lambda wildcards: (
             rules.prepare_weights.output.weights
@@ -25,13 +27,13 @@ rule prepare_gguf:
         recipe=recipe(lambda wildcards: plan.recipe_model(wildcards.model)),
         code=code("prepare_gguf.py"),
         software=software("prepare_gguf.py"),
-    message:
-        "Put the GGUF of model {wildcards.model} in place"
     script:
         "../scripts/prepare_gguf.py"
 
 
 rule prepare_weights:
+    message:
+        "Write model {wildcards.model} as safetensors and check it against its GGUF"
     input:
         source=lambda wildcards: (
             plan.source_files(wildcards.model)
@@ -56,7 +58,5 @@ rule prepare_weights:
         recipe=recipe(lambda wildcards: plan.recipe_model(wildcards.model)),
         code=code("prepare_weights.py"),
         software=software("prepare_weights.py"),
-    message:
-        "Write model {wildcards.model} as safetensors and check it against its GGUF"
     script:
         "../scripts/prepare_weights.py"

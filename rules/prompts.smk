@@ -2,6 +2,8 @@
 
 
 rule collect_prompts:
+    message:
+        "Read prompt set {wildcards.prompts}"
     input:
         source=lambda wildcards: plan.prompts_file(wildcards.prompts),
     output:
@@ -19,13 +21,13 @@ rule collect_prompts:
         recipe=recipe(lambda wildcards: plan.recipe_prompts(wildcards.prompts)),
         code=code("collect_prompts.py"),
         software=software("collect_prompts.py"),
-    message:
-        "Read prompt set {wildcards.prompts}"
     script:
         "../scripts/collect_prompts.py"
 
 
 rule collect_evaluation_prompts:
+    message:
+        "Read held-out prompts {wildcards.prompt_set} of evaluation {wildcards.evaluation}"
     input:
         source=lambda wildcards: plan.evaluation_prompts_file(wildcards.evaluation, wildcards.prompt_set),
     output:
@@ -43,7 +45,5 @@ rule collect_evaluation_prompts:
         recipe=recipe(lambda wildcards: {"set": wildcards.prompt_set, "limit": None}),
         code=code("collect_prompts.py"),
         software=software("collect_prompts.py"),
-    message:
-        "Read held-out prompts {wildcards.prompt_set} of evaluation {wildcards.evaluation}"
     script:
         "../scripts/collect_prompts.py"

@@ -2,6 +2,7 @@
 
 
 rule estimate:
+    """Calls and tokens that the study would need; no call is made."""
     input:
         prompts=expand(rules.collect_prompts.output.prompts, prompts=study.prompts),
         held_out=[
@@ -11,15 +12,12 @@ rule estimate:
         ],
     log:
         "logs/estimate.log",
-    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         recipe=recipe(lambda wildcards: plan.recipe_estimate()),
-    """Calls and tokens that the study would need; no call is made."""
-    message:
-        "Estimate calls and tokens of the study"
+    localrule: True
     script:
         "../scripts/estimate.py"

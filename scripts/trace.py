@@ -26,7 +26,8 @@ def main() -> int:
     arguments = _arguments()
     root = Path(arguments.directory)
     folder = root / arguments.ledger
-    console = Console(soft_wrap=True, highlight=False)
+    # lines are never cut: digests are meant to be copied
+    console = Console(width=None if sys.stdout.isatty() else 400, soft_wrap=True, highlight=False)
     try:
         if arguments.call:
             return _show_call(folder, arguments.call)
@@ -78,8 +79,8 @@ def _grow(lineage: Lineage, node: Node, tree: Tree, seen: set[int], shown: int) 
     for item in lineage.sources(node):
         tree.add(f"{escape(item['path'])}  sha256 {item['sha256'][:12]}  source file")
     for parent in lineage.parents(node):
-        read = [item["path"] for item in node.inputs if lineage.node_of(item["path"]) is parent]
-        path = max(read, key=lambda name: (not name.endswith(".json"), len(name)))
+        read = [item for item in node.inputs if lineage.node_of(item["path"]) is parent]
+        path = max(read, key=lambda item: item["size"])["path"]
         if id(parent) in seen:
             tree.add(f"{escape(path)}  (shown above)")
             continue

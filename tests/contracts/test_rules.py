@@ -56,7 +56,7 @@ def test_keywords_stand_in_the_order_of_the_house(name: str) -> None:
 def test_a_rule_with_a_script_has_everything(name: str) -> None:
     wanted = {"message", "input", "output", "log", "benchmark", "threads", "resources", "params"}
     if name in UNMEASURED:
-        wanted -= {"benchmark", "output"}
+        wanted -= {"benchmark", "output", "message"}  # a target: documented by its docstring
     assert wanted <= set(RULES[name])
     assert "mem_mb=" in RULES[name]["resources"]
     assert "runtime=" in RULES[name]["resources"]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import llama_cpp
+from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stillhouse.errors import ExportError
@@ -52,7 +53,10 @@ def _read(gguf: Path) -> tuple[dict[str, str], list[str]]:
 def render(template: str, messages: list[dict[str, str]]) -> str:
     """A Hugging Face chat template, with the opening of the assistant's turn."""
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(messages=messages, add_generation_prompt=True)
+    try:
+        return environment.from_string(template).render(messages=messages, add_generation_prompt=True)
+    except TemplateError as error:
+        raise ExportError(f"the model's chat template cannot be rendered, so it is no plain ChatML: {error}") from error
 
 
 def default_system(template: str) -> str:
