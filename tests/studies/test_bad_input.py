@@ -33,7 +33,7 @@ STUDY_FAULTS = {
 PROMPT_FAULTS = {
     "broken line": ('{"id": "a", "prompt": "hello"}\n{"id": "b", "prompt": \n', "line 2: not JSON"),
     "empty prompt": ('{"id": "a", "prompt": "hello"}\n{"id": "b", "prompt": "  "}\n', 'line 2: "prompt" is empty'),
-    "doubled id": ('{"id": "a", "prompt": "hello"}\n{"id": "a", "prompt": "you"}\n', "id 'a' was in line 1 already"),
+    "doubled id": ('{"id": "a", "prompt": "hello"}\n{"id": "a", "prompt": "you"}\n', "line 2: id 'a' was in line 1 already"),
 }
 
 
