@@ -1,7 +1,7 @@
 # Developer and user tasks; `make` alone lists them. The workflow itself is plain Snakemake: see README.md.
 
 PYTHON ?= python3
-CORES ?=
+CORES ?= all
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
 # where the pytest run leaves temporary files, and what else to pass on: make test PYTEST="-k ledger -x"
