@@ -119,7 +119,8 @@ def _run(main: Main, script: Path, snakemake: Any, keep: bool, content: Content 
         logger.info("reused: an artefact of build key %s is in the store", key)
     else:
         facts = main(inputs, outputs, params) or {}
-        if keep:
+        # a shard with failed prompts is asked again rather than reused
+        if keep and not facts.get("failed"):
             store.save(key, made, facts)
     for _, path, stamp in before:
         if _stamp(path) != stamp:
