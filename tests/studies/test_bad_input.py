@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import SNAKEMAKE, WORKFLOW, run
+from study_runs import SNAKEMAKE, WORKFLOW, run
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,10 @@ STUDY_FAULTS = {
 PROMPT_FAULTS = {
     "broken line": ('{"id": "a", "prompt": "hello"}\n{"id": "b", "prompt": \n', "line 2: not JSON"),
     "empty prompt": ('{"id": "a", "prompt": "hello"}\n{"id": "b", "prompt": "  "}\n', 'line 2: "prompt" is empty'),
-    "doubled id": ('{"id": "a", "prompt": "hello"}\n{"id": "a", "prompt": "you"}\n', "line 2: id 'a' was in line 1 already"),
+    "doubled id": (
+        '{"id": "a", "prompt": "hello"}\n{"id": "a", "prompt": "you"}\n',
+        "line 2: id 'a' was in line 1 already",
+    ),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Built
+from study_runs import Built
 
 from stillhouse.llm.ledger import Ledger, verify_ledger
 from stillhouse.provenance.lineage import Lineage
