@@ -33,6 +33,8 @@ rule train_adapter:
         recipe=recipe(lambda wildcards: plan.recipe_adapter(wildcards.adapter)),
         code=code("train_adapter.py"),
         software=software("train_adapter.py"),
+    # all that is slow after it waits for it: start it as soon as its dataset is there
+    priority: 50
     script:
         "../scripts/train_adapter.py"
 

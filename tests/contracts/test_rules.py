@@ -7,7 +7,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
-ORDER = ("message", "input", "output", "log", "benchmark", "threads", "resources", "params", "localrule", "script")
+ORDER = (
+    "message",
+    "input",
+    "output",
+    "log",
+    "benchmark",
+    "threads",
+    "resources",
+    "params",
+    "localrule",
+    "priority",
+    "script",
+)
 TOOLS = {"trace.py", "render_docs.py", "adopt.py", "ledger.py", "hygiene.py"}
 """Scripts that people run themselves, or hooks of Snakemake."""
 UNMEASURED = {"estimate"}
