@@ -18,16 +18,9 @@ class Built:
 
     def snakemake(self, *arguments: str, configfile: str = "tests/studies/tiny.yaml") -> subprocess.CompletedProcess:
         """Run Snakemake on the study; standard output holds both streams."""
-        command = [
-            *SNAKEMAKE,
-            "--cores",
-            "2",
-            "--directory",
-            str(self.folder),
-            "--configfile",
-            str(WORKFLOW / configfile),
-        ]
-        return run([*command, *arguments], self.folder)
+        # targets come first: --configfile takes every word that follows it
+        command = [*SNAKEMAKE, *arguments, "--cores", "2", "--directory", str(self.folder)]
+        return run([*command, "--configfile", str(WORKFLOW / configfile)], self.folder)
 
     def trace(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run scripts/trace.py in the folder."""
