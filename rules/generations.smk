@@ -32,12 +32,7 @@ rule merge_generation:
     input:
         shards=lambda wildcards: plan.shards(wildcards.generation),
     output:
-        answers=report(
-            "results/generations/{generation}/answers.parquet",
-            category="Generations",
-            labels={"generation": "{generation}", "file": "answers"},
-            caption="../data/captions/answers.rst",
-        ),
+        answers="results/generations/{generation}/answers.parquet",
         failures="results/generations/{generation}/failures.parquet",
         record="results/generations/{generation}/record.json",
     log:
