@@ -20,8 +20,8 @@ ORDER = (
     "priority",
     "script",
 )
-TOOLS = {"trace.py", "render_docs.py", "adopt.py", "ledger.py", "hygiene.py"}
-"""Scripts that people run themselves, or hooks of Snakemake."""
+TOOLS = {"trace.py", "render_docs.py"}
+"""Scripts that people run themselves."""
 UNMEASURED = {"estimate"}
 
 

@@ -10,8 +10,6 @@ from pydantic import TypeAdapter
 
 from stillhouse.study.models import Model
 
-OPERATIONAL_KEYS = frozenset({"base_url", "api_key_env", "limits", "price", "timeout_s", "max_tries", "licence"})
-
 
 def model_settings(config: dict[str, Any], name: str) -> Model:
     """The model `name` of a config that planning has validated already."""

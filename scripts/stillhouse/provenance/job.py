@@ -85,9 +85,7 @@ def run_job(main: Main, script: str, snakemake: Any, *, keep: bool = False, cont
     the file named on the command line.
     """
     if snakemake is None:
-        from stillhouse.provenance.debug import resolve_job
-
-        snakemake = resolve_job(Path(script).stem, sys.argv[1:])
+        snakemake = _job_by_hand(Path(script).stem)
     set_up_logging(Path(snakemake.log[0]) if snakemake.log else None)
     try:
         _run(main, Path(script), snakemake, keep, content)
@@ -98,6 +96,16 @@ def run_job(main: Main, script: str, snakemake: Any, *, keep: bool = False, cont
     except Exception:
         logger.exception("%s failed", snakemake.rule)
         raise
+
+
+def _job_by_hand(script: str) -> Any:
+    """The job of the file on the command line; a wrong file ends with one line, not a traceback."""
+    from stillhouse.provenance.debug import resolve_job
+
+    try:
+        return resolve_job(script, sys.argv[1:])
+    except StillhouseError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
 
 
 def _run(main: Main, script: Path, snakemake: Any, keep: bool, content: Content | None) -> None:
