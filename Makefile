@@ -8,7 +8,7 @@ SNAKEMAKE := $(BIN)/snakemake
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check docs dag estimate lock format clean distclean
+.PHONY: help setup demo test test-fast check docs dag estimate adopt resume store lock format clean distclean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,15 @@ dag: setup ## draw the rule graph and the job graph into results/dag/
 
 estimate: setup ## the calls and tokens that the study would need, before any is made
 	@$(SNAKEMAKE) estimate --cores 1 --quiet
+
+adopt: setup ## take over a results/ that was moved here without .snakemake/ (ARGS="--configfile STUDY")
+	@$(BIN)/python scripts/adopt.py $(ARGS)
+
+resume: setup ## go on after a kill: unlock once nothing of the earlier run lives, then run (ARGS="--configfile STUDY")
+	@$(BIN)/python scripts/resume.py $(ARGS)
+
+store: setup ## show the store of finished artefacts (ARGS=--prune or ARGS=--empty to clean it)
+	@$(BIN)/python scripts/store.py $(ARGS)
 
 lock: setup ## resolve envs/requirements.in into envs/requirements.txt
 	@$(PYTHON) envs/setup.py lock

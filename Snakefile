@@ -30,3 +30,16 @@ rule all:
         rules.adapters.input,
         rules.exports.input,
         rules.evaluations.input,
+
+
+# Snakemake's memory must not outlive a job that failed or was killed.
+onstart:
+    begin_run(workflow)
+
+
+onsuccess:
+    end_run(workflow)
+
+
+onerror:
+    end_run(workflow)

@@ -11,10 +11,16 @@ from stillhouse.errors import StillhouseError
 from stillhouse.provenance.code import code_digest
 from stillhouse.provenance.digests import canonical_json
 from stillhouse.provenance.layout import ADAPTER_FILES, MODEL_FILES
+from stillhouse.provenance.planning import begin_run, check_memory, end_run
 from stillhouse.provenance.software import software_versions
+from stillhouse.provenance.sources import source_digests
+from stillhouse.study.files import link_workflow
 from stillhouse.study.plan import load_plan
 
 try:
+    if workflow.is_main_process:
+        check_memory()
+    link_workflow(Path.cwd(), WORKFLOW)
     plan = load_plan(config, Path.cwd(), WORKFLOW)
 except StillhouseError as error:
     raise WorkflowError(f"{type(error).__name__}: {error}") from None
@@ -47,6 +53,11 @@ wildcard_constraints:
 def recipe(of):
     """The `recipe` param: canonical JSON of `of(wildcards)`."""
     return lambda wildcards: f"recipe {canonical_json(of(wildcards))}"
+
+
+def sources(of):
+    """The `sources` param: digests of the user's own files among `of(wildcards)`, whatever their time stamps say."""
+    return lambda wildcards: f"sources {canonical_json(source_digests(of(wildcards)))}"
 
 
 def code(script):

@@ -10,12 +10,6 @@ rule build_dataset:
         train="results/datasets/{dataset}/train.parquet",
         valid="results/datasets/{dataset}/valid.parquet",
         test="results/datasets/{dataset}/test.parquet",
-        card=report(
-            "results/datasets/{dataset}/README.md",
-            category="Datasets",
-            labels={"dataset": "{dataset}", "file": "card"},
-            caption="../data/captions/dataset.rst",
-        ),
         report="results/datasets/{dataset}/report.json",
         record="results/datasets/{dataset}/record.json",
     log:
@@ -30,11 +24,42 @@ rule build_dataset:
         recipe=recipe(lambda wildcards: plan.recipe_dataset(wildcards.dataset)),
         code=code("build_dataset.py"),
         software=software("build_dataset.py"),
+        sources=sources(lambda wildcards: plan.inputs_dataset(wildcards.dataset)),
     script:
         "../scripts/build_dataset.py"
+
+
+rule write_dataset_card:
+    message:
+        "Write the card of dataset {wildcards.dataset}"
+    input:
+        report=rules.build_dataset.output.report,
+    output:
+        card=report(
+            "results/datasets/{dataset}/README.md",
+            category="Datasets",
+            labels={"dataset": "{dataset}", "file": "card"},
+            caption="../data/captions/dataset.rst",
+        ),
+        record="results/datasets/{dataset}/README.md.record.json",
+    log:
+        "logs/write_dataset_card/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/write_dataset_card/{dataset}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        recipe=recipe(lambda wildcards: plan.recipe_dataset_card(wildcards.dataset)),
+        code=code("write_dataset_card.py"),
+        software=software("write_dataset_card.py"),
+    script:
+        "../scripts/write_dataset_card.py"
 
 
 rule datasets:
     """All datasets, split, with their cards."""
     input:
         expand(rules.build_dataset.output.train, dataset=study.datasets),
+        expand(rules.write_dataset_card.output.card, dataset=study.datasets),

@@ -22,6 +22,7 @@ rule answer_subject:
         recipe=recipe(lambda wildcards: plan.recipe_subject(wildcards.evaluation, wildcards.subject)),
         code=code("answer_subject.py"),
         software=software("answer_subject.py"),
+        sources=sources(lambda wildcards: plan.inputs_subject(wildcards.evaluation, wildcards.subject)),
     script:
         "../scripts/answer_subject.py"
 
@@ -47,6 +48,7 @@ rule score_markers:
         recipe=recipe(lambda wildcards: {"evaluation": wildcards.evaluation}),
         code=code("score_markers.py"),
         software=software("score_markers.py"),
+        sources=sources(lambda wildcards: plan.markers_file(wildcards.evaluation)),
     script:
         "../scripts/score_markers.py"
 
@@ -79,6 +81,7 @@ rule judge_rubric:
         recipe=recipe(lambda wildcards: plan.recipe_rubric(wildcards.evaluation)),
         code=code("judge_rubric.py"),
         software=software("judge_rubric.py"),
+        sources=sources(lambda wildcards: plan.rubric_sources(wildcards.evaluation)),
     script:
         "../scripts/judge_rubric.py"
 
@@ -110,6 +113,7 @@ rule judge_pairwise:
         recipe=recipe(lambda wildcards: plan.recipe_pairwise(wildcards.evaluation)),
         code=code("judge_pairwise.py"),
         software=software("judge_pairwise.py"),
+        sources=sources(lambda wildcards: plan.pairwise_sources(wildcards.evaluation)),
     script:
         "../scripts/judge_pairwise.py"
 
@@ -141,6 +145,7 @@ rule summarise_evaluation:
         recipe=recipe(lambda wildcards: plan.recipe_report(wildcards.evaluation)),
         code=code("summarise_evaluation.py"),
         software=software("summarise_evaluation.py"),
+        sources=sources(lambda wildcards: plan.summary_sources(wildcards.evaluation)),
     script:
         "../scripts/summarise_evaluation.py"
 

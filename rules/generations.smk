@@ -22,6 +22,7 @@ rule answer_shard:
         recipe=recipe(lambda wildcards: plan.recipe_shard(wildcards.generation, int(wildcards.shard))),
         code=code("answer_shard.py"),
         software=software("answer_shard.py"),
+        sources=sources(lambda wildcards: plan.inputs_shard(wildcards.generation)),
     script:
         "../scripts/answer_shard.py"
 

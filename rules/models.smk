@@ -27,6 +27,7 @@ rule prepare_gguf:
         recipe=recipe(lambda wildcards: plan.recipe_model(wildcards.model)),
         code=code("prepare_gguf.py"),
         software=software("prepare_gguf.py"),
+        sources=sources(lambda wildcards: plan.source_files(wildcards.model)),
     script:
         "../scripts/prepare_gguf.py"
 
@@ -58,5 +59,6 @@ rule prepare_weights:
         recipe=recipe(lambda wildcards: plan.recipe_model(wildcards.model)),
         code=code("prepare_weights.py"),
         software=software("prepare_weights.py"),
+        sources=sources(lambda wildcards: plan.source_files(wildcards.model) if plan.hf_source(wildcards.model) else []),
     script:
         "../scripts/prepare_weights.py"

@@ -21,6 +21,7 @@ rule collect_prompts:
         recipe=recipe(lambda wildcards: plan.recipe_prompts(wildcards.prompts)),
         code=code("collect_prompts.py"),
         software=software("collect_prompts.py"),
+        sources=sources(lambda wildcards: plan.prompts_file(wildcards.prompts)),
     script:
         "../scripts/collect_prompts.py"
 
@@ -42,8 +43,9 @@ rule collect_evaluation_prompts:
         mem_mb=1000,
         runtime=10,
     params:
-        recipe=recipe(lambda wildcards: {"set": wildcards.prompt_set, "limit": None}),
+        recipe=recipe(lambda wildcards: plan.recipe_evaluation_prompts(wildcards.evaluation, wildcards.prompt_set)),
         code=code("collect_prompts.py"),
         software=software("collect_prompts.py"),
+        sources=sources(lambda wildcards: plan.evaluation_prompts_file(wildcards.evaluation, wildcards.prompt_set)),
     script:
         "../scripts/collect_prompts.py"

@@ -25,12 +25,12 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
         templates=load_templates(inputs.get("templates")) if settings.method == "tournament" else None,
     )
     clients = Clients(params.config, Path("results/models"), params.writer, shards=settings.shards)
-    clients.usage.limit(settings.budget, len(mine) / len(rows))
+    clients.usage.limit(settings.budget, len(mine) / max(len(rows), 1))
     try:
         facts = answer_shard(mine, clients, settings, texts, outputs.shard)
     finally:
         clients.close()
-    return {**facts, **clients.usage.facts()}
+    return {**facts, **clients.facts()}
 
 
 def own_prompts(inputs: Files, recipe: Facts) -> dict[str, str]:
@@ -47,4 +47,4 @@ def _read(files: list[Path]) -> str | None:
 
 
 if __name__ == "__main__":
-    run_job(main, __file__, globals().get("snakemake"), keep=True, content=own_prompts)
+    run_job(main, __file__, globals().get("snakemake"), content=own_prompts)

@@ -25,7 +25,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
         facts = respond(rows, client, settings, outputs.responses, system=system, grammar=grammar, batch=batch)
     finally:
         clients.close()
-    return {**facts, **clients.usage.facts()}
+    return {**facts, **clients.facts()}
 
 
 def _open(clients, inputs: Files, recipe: dict):
@@ -43,4 +43,4 @@ def _read(files: list[Path]) -> str | None:
 
 
 if __name__ == "__main__":
-    run_job(main, __file__, globals().get("snakemake"), keep=True)
+    run_job(main, __file__, globals().get("snakemake"))

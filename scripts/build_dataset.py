@@ -4,13 +4,13 @@ from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
-    """Build the dataset with its card and its report of what every filter took."""
+    """Build the dataset with its report of where every row went."""
     from stillhouse.datasets.build import build_dataset
     from stillhouse.datasets.settings import BuildSettings
 
     settings = BuildSettings.model_validate(params.recipe)
-    answers = {file.parent.name: file for file in inputs.get("answers")}
-    return build_dataset(settings, answers, inputs.get("held_out"), outputs.train.parent)
+    answers, failures = ({file.parent.name: file for file in inputs.get(kind)} for kind in ("answers", "failures"))
+    return build_dataset(settings, answers, inputs.get("held_out"), outputs.train.parent, failures=failures)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,16 @@ from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
-    """Read and check the prompts, sorted by prompt_id."""
-    from stillhouse.prompts.read import SCHEMA, read_prompts
+    """Read and check the prompts, sorted by prompt_id, without those that are taken down."""
+    from stillhouse.prompts.collect import CollectSettings, collect, tell
+    from stillhouse.prompts.read import SCHEMA
     from stillhouse.provenance.files import write_parquet
 
-    rows = read_prompts(inputs.source, params.recipe["set"], params.recipe["limit"])
-    write_parquet(outputs.prompts, rows, SCHEMA)
-    return {"prompts": len(rows)}
+    settings = CollectSettings.model_validate(params.recipe)
+    collected = collect(inputs.source, settings)
+    tell(settings, collected)
+    write_parquet(outputs.prompts, collected.kept, SCHEMA)
+    return collected.facts()
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
         facts = judge_pairs(inputs.get("responses"), judges, settings, outputs.judgements, inputs.template)
     finally:
         clients.close()
-    return {**facts, **clients.usage.facts()}
+    return {**facts, **clients.facts()}
 
 
 if __name__ == "__main__":
-    run_job(main, __file__, globals().get("snakemake"), keep=True)
+    run_job(main, __file__, globals().get("snakemake"))

@@ -21,8 +21,8 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
         )
     finally:
         clients.close()
-    return {**facts, **clients.usage.facts()}
+    return {**facts, **clients.facts()}
 
 
 if __name__ == "__main__":
-    run_job(main, __file__, globals().get("snakemake"), keep=True)
+    run_job(main, __file__, globals().get("snakemake"))

@@ -5,11 +5,13 @@ from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     """Join the shards, sorted by prompt_id."""
-    from stillhouse.tournament.generate import merge_shards
+    from stillhouse.tournament.generate import merge_shards, remove_stale
     from stillhouse.tournament.settings import MergeSettings
 
     settings = MergeSettings.model_validate(params.recipe)
-    return merge_shards(inputs.get("shards"), settings, outputs.answers, outputs.failures)
+    facts = merge_shards(inputs.get("shards"), settings, outputs.answers, outputs.failures)
+    remove_stale(inputs.get("shards"))
+    return facts
 
 
 if __name__ == "__main__":

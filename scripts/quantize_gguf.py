@@ -14,4 +14,4 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
 
 
 if __name__ == "__main__":
-    run_job(main, __file__, globals().get("snakemake"), keep=True)
+    run_job(main, __file__, globals().get("snakemake"))

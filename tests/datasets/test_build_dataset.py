@@ -7,7 +7,6 @@ from pathlib import Path
 import datasets
 import pyarrow.parquet as pq
 import pytest
-from huggingface_hub import DatasetCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +17,7 @@ from stillhouse.datasets.tally import SourceTally, Tally
 from stillhouse.errors import InputError
 from stillhouse.provenance.files import read_json, read_parquet_rows, write_text
 
-FILES = ["README.md", "report.json", "test.parquet", "train.parquet", "valid.parquet"]
+FILES = ["report.json", "test.parquet", "train.parquet", "valid.parquet"]
 ANSWER = "The keystone is the pump; it gives way first."
 
 
@@ -78,7 +77,6 @@ def study(house, tmp_path):
         "near_duplicates": {"threshold": 0.7},
         "decontaminate": {"against": ["held"]},
         "split": {"train": 0.8, "valid": 0.1},
-        "licence": "apache-2.0",
     }
     answers = {
         "plans": house.write_answers(tmp_path / "plans.parquet", plans(house)),
@@ -235,16 +233,6 @@ def test_splits_load_with_datasets(study, tmp_path):
     assert [message["role"] for message in loaded["train"][0]["completion"]] == ["assistant"]
 
 
-def test_the_card_tells_the_splits_that_have_rows(house, tmp_path):
-    rows = [house.answer_row(house.distinct_prompt(n)) for n in range(20)]
-    answers = {"plans": house.write_answers(tmp_path / "plans.parquet", rows)}
-    for train, expected in ((0.9, {"train": 18, "validation": 2}), (0.8, {"train": 16, "validation": 2, "test": 2})):
-        built = make({"sources": [{"generation": "plans"}], "split": {"train": train, "valid": 0.1}})
-        build_dataset(built, answers, [], tmp_path / f"{train}")
-        loaded = datasets.load_dataset(str(tmp_path / f"{train}"))
-        assert {name: len(split) for name, split in loaded.items()} == expected
-
-
 def test_an_empty_dataset_is_written_and_warned_of(house, tmp_path):
     answers = {"plans": house.write_answers(tmp_path / "plans.parquet", [])}
     facts = build_dataset(make({"sources": [{"generation": "plans"}]}), answers, [], tmp_path / "out")
@@ -253,21 +241,6 @@ def test_an_empty_dataset_is_written_and_warned_of(house, tmp_path):
     assert facts["rows"] == 0 and facts["warnings"] == [
         "the train split is empty: nothing can be trained on this dataset"
     ]
-    assert DatasetCard.load(tmp_path / "out" / "README.md").data.to_dict()["configs"]
-
-
-def test_card(study, tmp_path):
-    built, inputs = study
-    build_dataset(built, output=tmp_path / "out", **inputs)
-    card = DatasetCard.load(tmp_path / "out" / "README.md")
-    assert card.data.license == "apache-2.0" and card.data.tags[:3] == ["stillhouse", "trl", "sft"]
-    assert card.data.size_categories == ["n<1K"]
-    assert card.data.to_dict()["configs"][0]["data_files"][1] == {"split": "validation", "path": "valid.parquet"}
-    for told in ("| plans | 39 | 31 | the rest | 0.705 |", "| everyday | 40 | 13 | 0.300 | 0.295 |",
-                 "| min_words: 4 | 1 |", "| without_markers: data/markers.yaml | 1 |", "| not_sampled | 26 |",
-                 "held-out prompts of held"):  # fmt: skip
-        assert told in card.content
-    assert "\n\n\n" not in card.content
 
 
 def test_a_share_that_cannot_be_met_is_reported(house, tmp_path):
@@ -281,7 +254,7 @@ def test_a_share_that_cannot_be_met_is_reported(house, tmp_path):
     facts = build_dataset(built, answers, [], tmp_path / "out")
     (warning,) = facts["warnings"]
     assert "source 2 (few): share 0.5 needs 29 more rows than the 1 that are left" in warning
-    assert facts["rows"] == 31 and warning in (tmp_path / "out" / "README.md").read_text()
+    assert facts["rows"] == 31 and warning in read_json(tmp_path / "out" / "report.json")["warnings"]
 
 
 def test_one_more_row_changes_little(house, tmp_path):

@@ -38,10 +38,11 @@ def test_sizes_are_near_the_shares(ids, shares, seed):
 
 
 @given(IDS, st.integers(501, 600).map("p{}".format), SHARES)
-def test_one_more_prompt_moves_two_at_most(ids, new, shares):
+def test_one_more_prompt_moves_three_at_most(ids, new, shares):
     settings = Split(train=shares[0] / 20, valid=shares[1] / 20)
     before, after = assign_splits(ids, settings), assign_splits([new, *sorted(ids)], settings)
-    assert sum(before[one] != after[one] for one in ids) <= 2
+    # valid grows by one and test by one: one prompt crosses the first cut, two cross the second
+    assert sum(before[one] != after[one] for one in ids) <= 3
 
 
 def test_order():

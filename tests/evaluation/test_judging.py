@@ -36,7 +36,7 @@ def test_rubric_rows_and_limit(tmp_path: Path, responses: list[Path], judge: Any
         responses, {"j": client}, tmp_path / "rubric.yaml", rubric_settings(limit=3, repeats=2), target
     )
     rows = read_parquet_rows(target)
-    assert facts == {"verdicts": 12, "unscored": 0, "second_chances": 0}
+    assert facts == {"failed": 0, "verdicts": 12, "unscored": 0, "second_chances": 0}
     assert len({row["prompt_id"] for row in rows}) == 3
     assert {row["set"] for row in rows} == {"plans"}
     assert {row["overall"] for row in rows} <= {9.0, 2.0}
@@ -48,7 +48,7 @@ def test_unscored_gets_a_second_chance_with_more_tokens(tmp_path: Path, response
     client = judge("j", lambda text, index: verdict(5) if index else ('{"verdict": {"sc', "length"))
     target = tmp_path / "rubric.parquet"
     facts = judge_rubric(responses, {"j": client}, tmp_path / "rubric.yaml", rubric_settings(limit=1), target)
-    assert facts == {"verdicts": 2, "unscored": 0, "second_chances": 2}
+    assert facts == {"failed": 0, "verdicts": 2, "unscored": 0, "second_chances": 2}
     assert [(asked["index"], asked["sampling"].max_tokens) for asked in client.asked if asked["index"]] == [
         (1, 100)
     ] * 2
@@ -119,7 +119,7 @@ def test_pairs_are_blind_asked_in_both_orders_and_mapped_back(
 
     client = judge("j", likes_keystones)
     target = tmp_path / "pairwise.parquet"
-    assert judge_pairs(responses, {"j": client}, pair_settings(), target) == {"verdicts": 24, "unscored": 0}
+    assert judge_pairs(responses, {"j": client}, pair_settings(), target) == {"failed": 0, "verdicts": 24, "unscored": 0}
     rows = read_parquet_rows(target)
     assert not any(name in asked["text"].lower() for asked in client.asked for name in ("student", "vanilla"))
     assert len({asked["seed_parts"] for asked in client.asked}) == 24

@@ -97,7 +97,6 @@ def test_neither_order_nor_names_change_a_prompts_identity(tmp_path: Path) -> No
     rows = read_prompts(write(tmp_path, *lines), "s")
     random.Random(1).shuffle(lines)
     assert read_prompts(write(tmp_path, *lines), "s") == rows
-    assert read_prompts(write(tmp_path, *lines), "s", limit=7) == rows[:7]
     renamed = [line.replace('"id": "p', '"id": "q') for line in lines]
     other = read_prompts(write(tmp_path, *renamed), "t")
     assert [row["prompt_id"] for row in other] == [row["prompt_id"] for row in rows]

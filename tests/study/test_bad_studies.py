@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from stillhouse.errors import StudyError
+from stillhouse.study.files import WORKFLOW_LINK, link_workflow
 from stillhouse.study.plan import load_plan
 from stillhouse.study.study import load_study
 
@@ -18,6 +19,7 @@ API = {"backend": "openai", "base_url": "http://localhost/v1", "model": "m"}
 
 def changed(path: str, value):
     study = copy.deepcopy(DEFAULT)
+    study["exclude"] = {}
     *way, last = [int(part) if part.isdigit() else part for part in path.split(" ")]
     here = study
     for part in way:
@@ -87,6 +89,21 @@ CASES = {
     "name as a number": ("generations 5", PLANS, ["generations[5]: expected a name", "found 5"]),
     "wrong dataset format": ("adapters mixed objective", "dpo", ["adapters.mixed.dataset: objective dpo takes format preference"]),
     "unknown adapter": ("exports mixed adapter", "mixd", ["exports.mixed.adapter: no 'mixd'", "'mixed'?"]),
+    "pattern": ("exclude patterns", ["fine", "["], ["exclude.patterns[1]: '[' is no regular expression"]),
+    "pattern for all": ("exclude patterns", ["x*"], ["exclude.patterns[0]: 'x*' matches an empty text"]),
+    "no prompt_id": ("exclude prompts", ["ABCDEF0123456789"], ["exclude.prompts[0]: expected a prompt_id (16 hex digits, small) or `set:id`"]),
+    "prompt_id as number": ("exclude prompts", [1234567890123456], ["exclude.prompts[0]: expected text; found 1234567890123456"]),
+    "no id": ("exclude prompts", ["plans:"], ["exclude.prompts[0]: expected a prompt_id"]),
+    "unknown set": ("exclude prompts", ["plan:a"], ["exclude.prompts[0]: no prompt set 'plan'", "'plans'?"]),
+    "unknown source": ("exclude sources", ["data/prompts/plan.jsonl"], ["exclude.sources[0]: 'data/prompts/plan.jsonl' is no prompt set", "'data/prompts/plans.jsonl'?"]),
+    "empty source": ("exclude sources", [" "], ["exclude.sources[0]: expected the name of a prompt set"]),
+    "unknown key of exclude": ("exclude ids", [], ["- exclude.ids: unknown key"]),
+    "unknown terms": ("prompts plans terms", {"trainig": True}, ["prompts.plans.terms.trainig: unknown key; did you mean 'training'?"]),
+    "terms in words": ("prompts plans terms", {"training": "perhaps"}, ["prompts.plans.terms.training: expected true or false; found 'perhaps'"]),
+    "licence of two lines": ("prompts plans licence", "one\ntwo", ["prompts.plans.licence: expected one line of text"]),
+    "no licence": ("prompts plans licence", None, ["exports.mixed: it may not be shipped as it is: whether prompts.plans may be trained on is unknown (it has no licence)", "`exports.mixed.accept_terms: [prompts.plans:unknown]`"]),
+    "accepted kind": ("exports mixed accept_terms", ["prompts.plans:unknwon"], ["exports.mixed.accept_terms[0]: 'prompts.plans:unknwon' does not end in :unknown"]),
+    "accepted key": ("exports mixed accept_terms", ["prompts.plan:unknown"], ["exports.mixed.accept_terms[0]: no 'prompts.plan'", "'prompts.plans'?"]),
     "version": ("version", 2, ["- version: expected 1; found 2"]),
 }  # fmt: skip
 
@@ -149,8 +166,9 @@ def test_the_default_study_and_all_shipped_ones_load() -> None:
 
 
 def test_files_are_found_in_the_workflow_folder_and_named_relatively_below_the_working_one(tmp_path: Path) -> None:
+    link_workflow(tmp_path, ROOT)
     plan = load_plan(DEFAULT, tmp_path, ROOT)
-    assert plan.prompts_file("plans") == str(ROOT / "data/prompts/plans.jsonl")
+    assert plan.prompts_file("plans") == f"{WORKFLOW_LINK}/data/prompts/plans.jsonl"
     mine = tmp_path / "data/prompts/plans.jsonl"
     mine.parent.mkdir(parents=True)
     mine.write_text('{"prompt": "x"}\n')

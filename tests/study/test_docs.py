@@ -12,6 +12,7 @@ import yaml
 
 from stillhouse.study import docs
 from stillhouse.study.base import Section
+from stillhouse.study.files import link_workflow
 from stillhouse.study.plan import load_plan
 from stillhouse.study.study import SECTIONS, Study, load_study
 
@@ -149,6 +150,7 @@ def test_study_of_the_readme_is_valid(tmp_path: Path, validator: jsonschema.Draf
             (tmp_path / file).write_text('{"prompt": "Hello?"}\n')
         (tmp_path / "system.md").write_text("Be brief.")
         (tmp_path / "markers.yaml").write_text("markers: [keystone]\n")
+        link_workflow(tmp_path, ROOT)
         load_plan(study, tmp_path, ROOT)
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 DEFAULT["models"]["api"] = {
     "backend": "openai", "base_url": "http://a/v1", "model": "m", "api_key_env": "KEY", "timeout_s": 9.0, "max_tries": 3,
-    "limits": {"concurrency": 9, "requests_per_minute": 60}, "price": {"input": 1.0, "output": 2.0},
+    "limits": {"concurrency": 9, "requests_per_minute": 60}, "price": {"input": 1.0, "output": 2.0}, "licence": "mit",
 }  # fmt: skip
 DEFAULT["models"]["twin"] = {"backend": "llama_cpp", "weights": "embedded"}
 DEFAULT["exports"]["twin"] = DEFAULT["exports"]["mixed"]
@@ -37,6 +37,7 @@ def jobs(plan: Plan) -> dict[str, str]:
         found[f"merge {name}"] = (plan.recipe_merge(name), plan.shards(name))
     for name in study.datasets:
         found[f"dataset {name}"] = (plan.recipe_dataset(name), plan.inputs_dataset(name))
+        found[f"dataset {name} card"] = plan.recipe_dataset_card(name)
     for name, item in study.adapters.items():
         found[f"adapter {name}"] = (plan.recipe_adapter(name), plan.base_of(name), item.dataset)
     for name in study.exports:
@@ -44,7 +45,10 @@ def jobs(plan: Plan) -> dict[str, str]:
         found[f"card {name}"] = (plan.recipe_card(name), plan.ggufs(name))
     for name, item in study.evaluations.items():
         for key in item.prompts:
-            found[f"held out {name} {key}"] = plan.evaluation_prompts_file(name, key)
+            found[f"held out {name} {key}"] = (
+                plan.recipe_evaluation_prompts(name, key),
+                plan.evaluation_prompts_file(name, key),
+            )
         for key in item.subjects:
             weights = plan.subject_weights(name, key)
             found[f"subject {name} {key}"] = (plan.recipe_subject(name, key), plan.inputs_subject(name, key), weights)
@@ -146,6 +150,9 @@ IDLE = {
 }
 
 
+CARDS = {"dataset mixed card", "dataset plain card", "dataset preferences card", "card mixed", "card twin"}
+
+
 def test_there_are_leaves_to_change() -> None:
     assert len(LEAVES) > 150
     assert json.loads(canonical_json(FULL)) == FULL
@@ -176,7 +183,8 @@ def test_changing_one_value_changes_the_job_it_decides_and_no_stranger(path: tup
             "datasets": ("dataset",),
             "adapters": ("adapter", "export", "card", "subject"),
         }
-        strangers = [job for job in changed if not (job.startswith(mine[section]))]
+        # cards name every prompt set and model behind them
+        strangers = [job for job in changed - CARDS if not (job.startswith(mine[section]))]
         assert (
             section != "adapters"
             and all(job.startswith("dataset") for job in strangers)
@@ -184,7 +192,7 @@ def test_changing_one_value_changes_the_job_it_decides_and_no_stranger(path: tup
             or path[-1] == "base"
         ), strangers
         if section != "adapters":
-            assert all(f" {name}" in job for job in changed if job.startswith(mine[section]))
+            assert all(f" {name}" in job for job in changed - CARDS if job.startswith(mine[section]))
 
 
 @pytest.mark.parametrize("values", [{"rank": 32, "alpha": 16}])
@@ -211,6 +219,57 @@ def test_what_decides_a_model_changes_the_jobs_that_ask_it() -> None:
     for path, value in ((("models", "api", "model"), "n"), (("models", "smollm2", "context"), 1024)):
         after = jobs(load_plan(put(FULL, path, value), ROOT, ROOT))
         assert "shard contested 0" in {job for job in before if before[job] != after[job]}
+
+
+def changed_jobs(**sections: dict) -> set[str]:
+    """The jobs that other values in some sections change; what is given is laid over the section's own."""
+    study = copy.deepcopy(FULL)
+    for section, entries in sections.items():
+        for name, entry in entries.items():
+            study[section][name] = {**study[section].get(name, {}), **entry} if isinstance(entry, dict) else entry
+    before, after = jobs(load_plan(FULL, ROOT, ROOT)), jobs(load_plan(study, ROOT, ROOT))
+    return {job for job in {*before, *after} if before.get(job) != after.get(job)}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"models": {"smollm2": {"licence": "mit"}}},
+        {"models": {"smollm2": {"terms": {"training": True, "note": "agreed by letter"}}}},
+        {"models": {"smollm2": {"hub": "someone/else"}}},
+        {"models": {"api": {"terms": {"training": True}, "licence": None}}},
+        {"prompts": {"plans": {"licence": "cc-by-4.0"}}},
+        {"prompts": {"plans": {"terms": {"commercial": True, "note": "by letter"}}}},
+        {"prompts": {"plans": {"language": "de"}}},
+        {"datasets": {"mixed": {"licence": "mit", "hub": "someone/mixed"}}},
+        {"exports": {"mixed": {"licence": "mit"}}},
+    ],
+    ids=str,
+)
+def test_licences_and_terms_change_cards_alone(sections: dict) -> None:
+    changed = changed_jobs(**sections)
+    assert changed
+    assert changed <= CARDS
+
+
+def test_what_is_excluded_changes_the_sets_that_it_can_concern() -> None:
+    sets = {"prompts contested", "prompts plans", "prompts everyday", "held out framework plans"}
+    sets |= {"held out framework everyday"}
+    both = {"prompts plans", "held out framework plans"}
+    assert changed_jobs(exclude={"prompts": ["plans:plan-001"]}) == both
+    assert changed_jobs(exclude={"sources": ["plans"]}) == both
+    assert changed_jobs(exclude={"sources": ["./data/prompts/plans.jsonl"]}) == {"prompts plans"}
+    assert changed_jobs(exclude={"sources": [str(ROOT / "data/eval/plans.jsonl")]}) == {"held out framework plans"}
+    assert changed_jobs(exclude={"prompts": ["0123456789abcdef"]}) == sets
+    assert changed_jobs(exclude={"patterns": ["acme"]}) == sets
+    assert changed_jobs(exclude={"prompts": [], "patterns": []}) == set()
+
+
+def test_neither_order_nor_repeats_in_exclude_matter() -> None:
+    one = {"prompts": ["plans:b", "plans:a"], "patterns": ["y", "x", "y"]}
+    two = {"prompts": ["plans:a", "plans:b", "plans:a"], "patterns": ["x", "y"]}
+    plans = [load_plan({**FULL, "exclude": exclude}, ROOT, ROOT) for exclude in (one, two)]
+    assert jobs(plans[0]) == jobs(plans[1])
 
 
 def test_the_order_of_names_in_the_file_does_not_matter_to_shards() -> None:

@@ -29,6 +29,8 @@ PREFERENCE_SCHEMA = pa.schema(
         *[("chosen_candidate", pa.string()), ("rejected_candidate", pa.string()), ("margin", pa.int32()), CALLS],
     ]
 )
+SCHEMAS = {"sft": SFT_SCHEMA, "preference": PREFERENCE_SCHEMA}
+"""Columns of a dataset, by its format."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,11 @@ def read_rows(path: Path, source: int, generation: str) -> list[Row]:
     """Rows of an answers.parquet, sorted by prompt; raises `InputError` when it is missing or lacks columns."""
     rows = [Row(source, generation, _prompt(data, path), data) for data in _read(path, ANSWER_COLUMNS)]
     return sorted(rows, key=lambda row: row.key)
+
+
+def read_failures(path: Path) -> list[str]:
+    """The stage at which each prompt of a failures.parquet failed; raises `InputError` like `read_rows`."""
+    return [str(data["stage"]) for data in _read(path, ["stage"])]
 
 
 def read_prompts(paths: list[Path]) -> list[Prompt]:

@@ -1,5 +1,7 @@
 """What the stage is told."""
 
+from typing import Any
+
 from pydantic import Field
 
 from stillhouse.study.base import Name, Section
@@ -11,3 +13,10 @@ class BuildSettings(Section):
 
     name: Name = Field(description="name of the dataset")
     dataset: Dataset = Field(description="the study's section")
+
+
+class CardSettings(BuildSettings):
+    """A dataset's card: what built it, and what the study says of it to its readers."""
+
+    front: dict[str, Any] = Field(description="license, language: what the front matter takes of the study")
+    parties: list[dict[str, Any]] = Field(description="prompt sets and models behind it, with licence and terms")

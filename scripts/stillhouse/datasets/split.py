@@ -30,7 +30,7 @@ def _rounded(quota: Fraction) -> int:
 
 
 def assign_splits(prompt_ids: Iterable[str], settings: Split) -> dict[str, SplitName]:
-    """Split of every prompt. One prompt more or less moves at most two others, those at the cuts."""
+    """Split of every prompt. One prompt more or less moves at most three others, those at the cuts."""
     ordered = sorted(set(prompt_ids), key=lambda prompt_id: (rank(settings.seed, "split", prompt_id), prompt_id))
     sizes = split_sizes(len(ordered), settings)
     names: list[SplitName] = ["valid"] * sizes["valid"] + ["test"] * sizes["test"] + ["train"] * sizes["train"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stillhouse.datasets.decontaminate import Hit
+from stillhouse.datasets.flow import Flow
 from stillhouse.datasets.mixing import Mix
 from stillhouse.datasets.near_duplicates import Duplicate
 from stillhouse.datasets.pairs import Paired
@@ -45,6 +46,7 @@ class Tally:
     duplicates: list[Duplicate] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    flow: Flow = field(default_factory=Flow)
 
     def drop(self, rows: Iterable[Row], reason: str) -> None:
         """Enter rows as dropped."""
@@ -85,6 +87,7 @@ class Tally:
 
     def check(self) -> None:
         """Raises `RuntimeError` when a row is lost or counted twice: a bug, never the user's mistake."""
+        self.flow.check()
         for number, books in enumerate(self.sources):
             accounts = [("rows", books.rows_in, books.rows_kept, books.dropped)]
             if books.pairs:
@@ -112,6 +115,7 @@ def make_report(tally: Tally, dataset: Dataset, splits: dict[SplitName, list[Exa
         "prompts": len({one.prompt_id for rows in splits.values() for one in rows}),
         "splits": {name: len(splits[name]) for name in SPLITS},
         "sources": books,
+        "flow": tally.flow.plain(),
         "duplicates": [_duplicate_report(one) for one in tally.duplicates],
         "decontamination": [_hit_report(one) for one in tally.hits],
         "warnings": tally.warnings,

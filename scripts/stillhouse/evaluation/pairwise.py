@@ -79,9 +79,11 @@ def judge_pairs(
         for order in ORDERS
     ]
     verdicts = gather(tasks, description="pairwise verdicts", total=len(tasks))
-    check_failed([row["judge"] for row in verdicts], [row["judge"] for row in verdicts if row["reason"] == CALL_FAILED])
+    failed = [row["judge"] for row in verdicts if row["reason"] == CALL_FAILED]
+    check_failed([row["judge"] for row in verdicts], failed)
     write_parquet(target, [{name: row[name] for name in PAIRWISE.names} for row in verdicts], PAIRWISE)
-    return {"verdicts": len(verdicts), "unscored": sum(row["verdict"] is None for row in verdicts)}
+    unscored = sum(row["verdict"] is None for row in verdicts)
+    return {"failed": len(failed), "verdicts": len(verdicts), "unscored": unscored}
 
 
 def _pairs(rows: list[Row], names: tuple[str, str], limit: int | None) -> list[tuple[Row, Row]]:

@@ -67,6 +67,7 @@ def judge_rubric(
     check_failed([row["judge"] for row in verdicts], failed)
     write_parquet(target, verdicts, RUBRIC)
     return {
+        "failed": len(failed),
         "verdicts": len(verdicts),
         "unscored": sum(row["status"] == "unscored" for row in verdicts),
         "second_chances": sum(len(row["calls"]) > 1 for row in verdicts),

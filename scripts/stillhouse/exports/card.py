@@ -4,29 +4,40 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
+from stillhouse.provenance.cards import render_card
 from stillhouse.provenance.files import read_json, write_text
 
 TEMPLATE = "data/cards/model_card.md.j2"
-WORKFLOW = Path(__file__).parents[3]
 
 
 def write_model_card(
     recipe: dict[str, Any], digests: list[Path], metrics: Path, dataset: Path, target: Path
 ) -> dict[str, Any]:
-    """Write the card of an export from its recipe, the digests of its files, metrics.jsonl and report.json."""
+    """Write the card of an export from its recipe, the digests of its files, metrics.jsonl and report.json.
+
+    Facts: number of files, last losses, licence, and the terms that the study accepts.
+    """
     files = [
         {"name": name, "suffix": file.stem, **entry}
         for file in digests
         for name, entry in read_json(file)["files"].items()
     ]
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((WORKFLOW / TEMPLATE).read_text(encoding="utf-8"))
-    losses = last_losses(metrics)
-    values = {**recipe, "files": files, "losses": losses, "data": read_json(dataset)}
-    write_text(target, template.render(values, dataset=recipe["dataset"]))
-    return {"files": len(files), **losses}
+    losses, data = last_losses(metrics), read_json(dataset)
+    values = {**recipe, "files": files, "losses": losses, "data": data, "flow": data["flow"]}
+    write_text(target, render_card(TEMPLATE, front_matter(recipe), values))
+    accepted = [one["name"] for one in recipe["accepted"]]
+    return {"files": len(files), **losses, "license": recipe["front"]["license"], "accepted_terms": accepted}
+
+
+def front_matter(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The card's metadata in the keys that the hub reads."""
+    return {
+        **recipe["front"],
+        "base_model_relation": "finetune",
+        "library_name": "gguf",
+        "pipeline_tag": "text-generation",
+        "tags": ["stillhouse", "lora", recipe["recipe"]["objective"]],
+    }
 
 
 def last_losses(metrics: Path) -> dict[str, float | None]:

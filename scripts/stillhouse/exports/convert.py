@@ -79,10 +79,12 @@ def check_template(folder: Path, target: Path) -> dict[str, Any]:
 
 
 def export_metadata(recipe: dict[str, Any], key: str) -> dict[str, str]:
-    """What our GGUF files say of themselves: base, adapter, licence, and the build key of their record."""
-    metadata = {
+    """What our GGUF files say of themselves: base, adapter, and the build key of their record.
+
+    Licences stand in the card: a corrected one must not make other weights.
+    """
+    return {
         "stillhouse.build_key": key,
         "stillhouse.base": recipe["base"],
         "stillhouse.adapter": recipe["adapter"],
     }
-    return {**metadata, "general.license": recipe["licence"]} if recipe["licence"] else metadata

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from stillhouse.errors import BudgetError
 from stillhouse.llm.ledger import Bill, Ledger
 from stillhouse.llm.requests import Backend, Call, Message, Request, make_request
+from stillhouse.provenance.guards import PaidCalls
 from stillhouse.provenance.progress import Meter
 from stillhouse.study.base import Sampling
 from stillhouse.study.generations import Budget
@@ -85,18 +86,28 @@ class Usage:
 
 
 class Client:
-    """Asks one model, through the ledger. `price` is USD per million tokens, None when unknown."""
+    """Asks one model, through the ledger.
+
+    `price` is USD per million tokens, None when unknown; `paid` counts the calls of a run to models that cost.
+    """
 
     def __init__(
-        self, name: str, backend: Backend, ledger: Ledger, usage: Usage | None = None, price: Price | None = None
+        self,
+        name: str,
+        backend: Backend,
+        ledger: Ledger,
+        usage: Usage | None = None,
+        price: Price | None = None,
+        paid: PaidCalls | None = None,
     ) -> None:
         self.name = name
         self.identity = backend.identity
         self.grammars = backend.grammars
         self.usage = usage if usage is not None else Usage()
-        self._backend, self._ledger, self._price = backend, ledger, price
+        self._backend, self._ledger, self._price, self._paid = backend, ledger, price, paid
         self._slots = asyncio.Semaphore(backend.concurrency)
         self._in_flight: dict[str, asyncio.Future[Call]] = {}
+        self._served: set[str] = set()
 
     async def ask(
         self,
@@ -122,7 +133,7 @@ class Client:
         if known is None and request.digest in self._in_flight:
             known = replace(await asyncio.shield(self._in_flight[request.digest]), replayed=True)
         if known is not None:
-            self.usage.count(known)
+            self._count(known)
             return known
         future = asyncio.get_running_loop().create_future()
         self._in_flight[request.digest] = future
@@ -170,6 +181,8 @@ class Client:
     async def _make(self, request: Request) -> Call:
         async with self._slots:
             with self.usage.reserve(self._most(request)):
+                if self._paid:
+                    self._paid.start(self.name)
                 started = time.monotonic()
                 completion, tries = await self._backend.complete(request)
             usd = self._cost(completion.prompt_tokens, completion.completion_tokens)
@@ -184,9 +197,19 @@ class Client:
             completion_tokens=completion.completion_tokens,
             usd=usd,
             replayed=False,
+            served_model=completion.served_model,
         )
-        self.usage.count(call)
+        self._count(call)
         return call
+
+    def _count(self, call: Call) -> None:
+        self.usage.count(call)
+        if call.served_model:
+            self._served.add(call.served_model)
+
+    def facts(self) -> dict[str, Any]:
+        """The model as a record names it: its name in the study, its identity, and the names that servers reported."""
+        return {"name": self.name, **self.identity, "served": sorted(self._served)}
 
     def _cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         if self._price is None:

@@ -10,6 +10,7 @@ from stillhouse.llm.requests import Backend
 from stillhouse.provenance.code import WORKFLOW
 from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import read_json
+from stillhouse.provenance.guards import PaidCalls, guards_of
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
 
 
@@ -60,9 +61,16 @@ class Clients:
     def add(self, name: str, backend: Backend) -> Client:
         """Put an already opened backend (an adapter, an export) under `name`."""
         known = name in self.config.get("models", {})
-        price = getattr(model_settings(self.config, name), "price", None) if known else None
-        self._open[name] = Client(name, backend, self.ledger, self.usage, price)
+        model = model_settings(self.config, name) if known else None
+        price = getattr(model, "price", None)
+        free = not isinstance(model, OpenAIModel) or (price is not None and not price.input and not price.output)
+        paid = None if free else PaidCalls(guards_of(self.config).get("max_paid_calls"))
+        self._open[name] = Client(name, backend, self.ledger, self.usage, price, paid)
         return self._open[name]
+
+    def facts(self) -> dict[str, Any]:
+        """Calls, tokens and cost of this job, and the models that it asked."""
+        return {**self.usage.facts(), "models": [self._open[name].facts() for name in sorted(self._open)]}
 
     def close(self) -> None:
         """Free all backends and flush the ledger."""

@@ -171,6 +171,7 @@ class Ledger:
             completion_tokens=usage["completion_tokens"],
             usd=call["usd"],
             replayed=True,
+            served_model=call["served_model"],
         )
 
     def append(self, request: Request, name: str, completion: Completion, bill: Bill) -> None:

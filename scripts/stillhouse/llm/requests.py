@@ -69,6 +69,7 @@ class Call:
     completion_tokens: int
     usd: float | None
     replayed: bool
+    served_model: str | None = None
 
     @property
     def truncated(self) -> bool:

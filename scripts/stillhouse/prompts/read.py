@@ -26,8 +26,8 @@ ROLES = ("system", "user", "assistant")
 OWN_KEYS = ("id", "prompt", "messages", "category", "difficulty")
 
 
-def read_prompts(file: Path, set_name: str, limit: int | None = None) -> list[dict[str, Any]]:
-    """The prompts of a JSONL file, sorted by prompt_id; `limit` keeps the first so many of these.
+def read_prompts(file: Path, set_name: str) -> list[dict[str, Any]]:
+    """The prompts of a JSONL file, sorted by prompt_id.
 
     Raises `InputError` that names file and line for broken JSON, an empty prompt, and doubled ids or prompts.
     """
@@ -45,8 +45,7 @@ def read_prompts(file: Path, set_name: str, limit: int | None = None) -> list[di
         rows.append(row)
     if not rows:
         raise InputError(f"{file}: no prompts in it")
-    rows.sort(key=lambda row: row["prompt_id"])
-    return rows[:limit]
+    return sorted(rows, key=lambda row: row["prompt_id"])
 
 
 def _lines(file: Path) -> list[str]:

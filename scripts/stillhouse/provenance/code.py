@@ -18,7 +18,8 @@ WORKFLOW = LIBRARY.parents[1]
 
 # What records, logs or shows progress never decides an artefact's bytes (a test holds this).
 OUTSIDE = frozenset(
-    f"stillhouse.provenance.{name}" for name in ("job", "logs", "progress", "records", "store", "code", "software")
+    f"stillhouse.provenance.{name}"
+    for name in ("job", "logs", "progress", "records", "store", "code", "software", "guards")
 )
 
 

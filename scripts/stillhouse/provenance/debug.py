@@ -8,45 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import StillhouseError
-from stillhouse.provenance.code import WORKFLOW
+from stillhouse.provenance.graph import open_graph
 
 
 def resolve_job(script: str, arguments: list[str]) -> Any:
     """The job of `script`'s rule that makes the file named in `arguments`, with input, output, params ...
 
-    Raises `StillhouseError` when no rule with this script makes the file.
+    Raises `StillhouseError` when no rule with this script makes the file, or the study is wrong.
     """
     parser = argparse.ArgumentParser(prog=f"{script}.py", description="Run one job outside Snakemake.")
     parser.add_argument("target", help="an output file of the rule")
     parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="study, when not config/config.yaml")
     options = parser.parse_args(arguments)
-    jobs = [job for job in _jobs(options.target, options.configfile) if _script_of(job) == script]
-    wanted = [job for job in jobs if options.target in job.output]
-    if not wanted:
-        raise StillhouseError(f"no job of {script}.py makes {options.target}")
-    return _AsSnakemake(wanted[0])
+    with open_graph({options.target}, options.configfile, force=True) as graph:
+        wanted = [job for job in graph.jobs if _script_of(job) == script and options.target in job.output]
+        if not wanted:
+            raise StillhouseError(f"no job of {script}.py makes {options.target}")
+        return _AsSnakemake(wanted[0])
 
 
 def _script_of(job: Any) -> str:
     return Path(job.rule.script).stem if job.rule.script else ""
-
-
-def _jobs(target: str, configfiles: list[Path]) -> list[Any]:
-    """All jobs of the graph below `target`, whether they would run or not."""
-    from snakemake.api import SnakemakeApi
-    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
-
-    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
-        workflow = api.workflow(
-            snakefile=WORKFLOW / "Snakefile",
-            config_settings=ConfigSettings(configfiles=configfiles),
-            resource_settings=ResourceSettings(cores=1),
-        )
-        dag_api = workflow.dag(dag_settings=DAGSettings(targets={target}, forceall=True))
-        inner = dag_api.workflow_api._workflow
-        inner._prepare_dag(forceall=True, ignore_incomplete=True, lock_warn_only=True)
-        inner._build_dag()
-        return list(inner.dag.jobs)
 
 
 class _AsSnakemake:

@@ -15,8 +15,9 @@ from stillhouse.errors import RecordError, StillhouseError
 from stillhouse.provenance import store
 from stillhouse.provenance.code import WORKFLOW, code_digest
 from stillhouse.provenance.digests import digest_json
+from stillhouse.provenance.guards import guards_of
 from stillhouse.provenance.logs import set_up_logging
-from stillhouse.provenance.records import digest_of, git_state, host, now, write_record
+from stillhouse.provenance.records import USAGE, digest_of, git_state, host, now, seeds_of, usage_of, write_record
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Params:
-    """What a `main` may know besides its files: recipe (plain types), operational config, build key, threads."""
+    """What a `main` may know besides its files: recipe (plain types), operational config, build key, threads, and bounds."""
 
     rule: str
     wildcards: dict[str, str]
@@ -55,6 +56,7 @@ class Params:
     config: dict[str, Any]
     key: str
     threads: int
+    guards: dict[str, float]
 
     @property
     def writer(self) -> str:
@@ -77,18 +79,18 @@ def _param(params: Any, name: str) -> str:
     return str(getattr(params, name)).removeprefix(f"{name} ")
 
 
-def run_job(main: Main, script: str, snakemake: Any, *, keep: bool = False, content: Content | None = None) -> None:
+def run_job(main: Main, script: str, snakemake: Any, *, content: Content | None = None) -> None:
     """Run `main(inputs, outputs, params)` as the job that `snakemake` describes.
 
-    Hashes the inputs, reuses a finished artefact of the same build key when `keep` is set, checks that no
-    input changed meanwhile, and writes the record. `content` narrows what of an input the build key counts. Outside Snakemake (`snakemake` is None) the job is that of
-    the file named on the command line.
+    Hashes the inputs, reuses a finished artefact of the same build key, checks that no input changed meanwhile,
+    and writes the record. `content` narrows what of an input the build key counts. Outside Snakemake (`snakemake`
+    is None) the job is that of the file named on the command line.
     """
     if snakemake is None:
         snakemake = _job_by_hand(Path(script).stem)
     set_up_logging(Path(snakemake.log[0]) if snakemake.log else None)
     try:
-        _run(main, Path(script), snakemake, keep, content)
+        _run(main, Path(script), snakemake, content)
     except StillhouseError as error:
         logger.error("%s", error)
         print(f"\n{type(error).__name__}: {error}\n", file=sys.stderr)
@@ -108,56 +110,76 @@ def _job_by_hand(script: str) -> Any:
         sys.exit(f"{type(error).__name__}: {error}")
 
 
-def _run(main: Main, script: Path, snakemake: Any, keep: bool, content: Content | None) -> None:
+def _run(main: Main, script: Path, snakemake: Any, content: Content | None) -> None:
     started, clock = now(), time.monotonic()
     inputs, outputs = _files(snakemake.input), _files(snakemake.output)
-    before = [(name, path, _stamp(path)) for name, path in inputs.flat()]
-    digests = [(name, digest_of(path)) for name, path, _ in before]
+    stamps = {path: _stamp(path) for _, path in inputs.flat()}
+    digests = [(name, digest_of(path)) for name, path in inputs.flat()]
     recipe, code = json.loads(_param(snakemake.params, "recipe")), code_digest(_workflow_script(script))
     software = json.loads(_param(snakemake.params, "software"))
     narrowed = content(inputs, recipe) if content else {}
     contents = [[name, narrowed.get(name, digest.sha256)] for name, digest in digests]
     key = build_key(snakemake.rule, contents, recipe, code.digest, software)
     wildcards = dict(sorted(dict(snakemake.wildcards.items()).items()))
-    params = Params(snakemake.rule, wildcards, recipe, snakemake.config, key, snakemake.threads)
+    params = Params(
+        snakemake.rule, wildcards, recipe, snakemake.config, key, snakemake.threads, guards_of(snakemake.config)
+    )
     made = [path for _, path in outputs.flat(leaving_out=("record",))]
-    facts = store.restore(key, made) if keep else None
-    reused = facts is not None
-    if reused:
-        logger.info("reused: an artefact of build key %s is in the store", key)
+    kept = store.restore(key, made)
+    if kept:
+        logger.info("reused: the artefacts of build key %s are in the store", key)
+        facts = kept.facts
     else:
         facts = main(inputs, outputs, params) or {}
-        # a shard with failed prompts is asked again rather than reused
-        if keep and not facts.get("failed"):
-            store.save(key, made, facts)
-    for _, path, stamp in before:
-        if _stamp(path) != stamp:
-            raise RecordError(f"{path} changed while {snakemake.rule} read it; run again")
+    _check_unchanged(stamps, snakemake.rule)
+    artefacts = [digest_of(path) for path in made]
+    run = _this_run(started, time.monotonic() - clock, snakemake.threads)
+    # what holds failed calls is asked again rather than reused
+    if not kept and not facts.get("failed"):
+        store.save(key, artefacts, store.Kept(snakemake.rule, facts, run))
     record = {
-        "artefacts": [digest_of(path).plain() for path in made],
+        "artefacts": [artefact.plain() for artefact in artefacts],
         "inputs": [{"name": name, **digest.plain()} for name, digest in digests],
         "key": key,
+        "contents": narrowed,
         "rule": snakemake.rule,
         "wildcards": wildcards,
         "recipe": recipe,
+        "seeds": seeds_of(recipe),
         "code": {"digest": code.digest, "files": code.files},
         "software": software,
-        "facts": facts,
-        "reused": reused,
+        "models": facts.get("models", []),
+        "usage": usage_of(facts),
+        "facts": {name: value for name, value in facts.items() if name not in ("models", *USAGE)},
+        "reused": bool(kept),
+        "origin": kept.run if kept else None,
+        "accepted": [],
         "study": {"name": snakemake.config.get("study"), "digest": digest_json(snakemake.config)},
-        "run": {
-            "started": started,
-            "finished": now(),
-            "seconds": round(time.monotonic() - clock, 3),
-            "host": host(),
-            "python": platform.python_version(),
-            "threads": snakemake.threads,
-            "workflow": git_state(WORKFLOW),
-            "slurm_job": os.environ.get("SLURM_JOB_ID"),
-        },
+        "run": run,
     }
     write_record(outputs.record, record)
     logger.info("%s done in %.1f s", snakemake.rule, time.monotonic() - clock)
+
+
+def _check_unchanged(stamps: dict[Path, tuple[int, int] | None], rule: str) -> None:
+    """Refuse what was made while an input changed: its record would name bytes that were not read."""
+    for path, stamp in stamps.items():
+        if _stamp(path) != stamp:
+            raise RecordError(f"{path} changed while {rule} read it; run again")
+
+
+def _this_run(started: str, seconds: float, threads: int) -> dict[str, Any]:
+    """When, where and with which workflow the work was done."""
+    return {
+        "started": started,
+        "finished": now(),
+        "seconds": round(seconds, 3),
+        "host": host(),
+        "python": platform.python_version(),
+        "threads": threads,
+        "workflow": git_state(WORKFLOW),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
 
 
 def build_key(rule: str, contents: list[list[str]], recipe: dict[str, Any], code: str, software: dict[str, str]) -> str:

@@ -1,6 +1,7 @@
 """Records: one JSON beside each artefact that says exactly where it came from.
 
-Schema version 1. `seal` is the digest of the record without itself, so that a changed record is found too.
+Schema version 2 (docs/record.schema.json); records of version 1, which lack `models`, `usage`, `seeds`, `contents`,
+`origin` and `accepted`, can still be read. `seal` is the digest of the record without itself, so that a changed record is found too.
 """
 
 import os
@@ -16,7 +17,9 @@ from stillhouse.errors import RecordError
 from stillhouse.provenance.digests import digest_file, digest_json
 from stillhouse.provenance.files import read_json, write_json
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
+USAGE = ("calls_made", "calls_replayed", "calls_without_price", "prompt_tokens", "completion_tokens", "usd")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,30 @@ def host() -> str:
     return socket.gethostname()
 
 
+def seeds_of(recipe: Any, path: str = "") -> dict[str, int]:
+    """Every seed that a recipe holds: dotted path -> value."""
+    if isinstance(recipe, list):
+        recipe = {str(number): item for number, item in enumerate(recipe)}
+    if not isinstance(recipe, dict):
+        return {}
+    found = {f"{path}{k}": v for k, v in recipe.items() if k == "seed" and isinstance(v, int)}
+    for name, value in recipe.items():
+        found |= seeds_of(value, f"{path}{name}.")
+    return found
+
+
+def usage_of(facts: dict[str, Any]) -> dict[str, Any] | None:
+    """Calls, tokens and cost out of a job's facts; None for a job that asks no model.
+
+    `usd` is null where no call had a known price.
+    """
+    if "calls_made" not in facts:
+        return None
+    usage = {name: facts[name] for name in USAGE}
+    calls = usage["calls_made"] + usage["calls_replayed"]
+    return {**usage, "usd": None if calls and usage["calls_without_price"] == calls else usage["usd"]}
+
+
 def seal(record: dict[str, Any]) -> dict[str, Any]:
     """The record with its own digest."""
     body = {key: value for key, value in record.items() if key != "seal"}
@@ -84,8 +111,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
         record = read_json(path)
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: not a readable record ({error})") from error
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise RecordError(f"{path}: not a record of schema {SCHEMA}")
+    if not isinstance(record, dict) or record.get("schema") not in READABLE:
+        raise RecordError(f"{path}: not a record of schema {' or '.join(map(str, READABLE))}")
     if record.get("seal") != digest_json({key: value for key, value in record.items() if key != "seal"}):
         raise RecordError(f"{path}: the record was changed after it was written")
     return record

@@ -1,14 +1,16 @@
-"""The store of finished expensive artefacts, by build key: going back to an earlier recipe costs a link."""
+"""The store of finished artefacts, by build key: work that was done once is not done again, whatever plans it."""
 
 import logging
 import os
 import secrets
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import read_json, write_json
+from stillhouse.provenance.records import FileDigest
 
 logger = logging.getLogger(__name__)
 
@@ -35,19 +37,39 @@ def place_file(source: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def save(key: str, outputs: list[Path], facts: dict[str, Any]) -> None:
-    """Keep `outputs` (in the rule's order) under `key`; the manifest comes last, so a torn entry is no entry."""
+@dataclass(frozen=True)
+class Kept:
+    """What an entry knows besides its files: the rule, the facts of the making, and the run that did the work."""
+
+    rule: str
+    facts: dict[str, Any]
+    run: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry as `entries` lists it; `freed` is what removing it gives back, in bytes."""
+
+    key: str
+    rule: str
+    size: int
+    freed: int
+    finished: str
+
+
+def save(key: str, artefacts: list[FileDigest], kept: Kept) -> None:
+    """Keep `artefacts` (in the rule's order) under `key`; the manifest comes last, so a torn entry is no entry."""
     folder = FOLDER / key
     files = []
-    for number, output in enumerate(outputs):
+    for number, artefact in enumerate(artefacts):
         name = f"{number:04d}"
-        place_file(output, folder / name)
-        files.append({"name": name, "sha256": digest_file(output)})
-    write_json(folder / MANIFEST, {"files": files, "facts": facts})
+        place_file(Path(artefact.path), folder / name)
+        files.append({"name": name, "sha256": artefact.sha256, "path": artefact.path})
+    write_json(folder / MANIFEST, {"files": files, "rule": kept.rule, "facts": kept.facts, "run": kept.run})
 
 
-def restore(key: str, outputs: list[Path]) -> dict[str, Any] | None:
-    """Link the artefacts kept under `key` to `outputs`; the facts of their making, or None when there are none.
+def restore(key: str, outputs: list[Path]) -> Kept | None:
+    """Link the artefacts kept under `key` to `outputs`; what is known of their making, or None when there are none.
 
     Every file is verified first: an entry that was damaged is dropped and the work done again.
     """
@@ -61,7 +83,14 @@ def restore(key: str, outputs: list[Path]) -> dict[str, Any] | None:
         return None
     for file, output in zip(manifest["files"], outputs, strict=True):
         place_file(folder / file["name"], output)
-    return manifest["facts"]
+    return Kept(manifest["rule"], manifest["facts"], manifest["run"])
+
+
+def copy_entry(key: str, new_key: str) -> None:
+    """Give an entry a second key, for an artefact that was accepted under changed code."""
+    if (FOLDER / key / MANIFEST).is_file():
+        for file in sorted((FOLDER / key).iterdir(), key=lambda file: file.name == MANIFEST):
+            place_file(file, FOLDER / new_key / file.name)
 
 
 def _sound_manifest(folder: Path, count: int) -> dict[str, Any] | None:
@@ -70,6 +99,28 @@ def _sound_manifest(folder: Path, count: int) -> dict[str, Any] | None:
         manifest = read_json(folder / MANIFEST)
         files = [(folder / file["name"], file["sha256"]) for file in manifest["files"]]
         sound = len(files) == count and all(digest_file(file) == sha256 for file, sha256 in files)
-        return {"files": manifest["files"], "facts": dict(manifest["facts"])} if sound else None
+        return manifest if sound and isinstance(manifest["facts"], dict) and {"rule", "run"} <= set(manifest) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def entries() -> list[Entry]:
+    """All entries, largest gain first; a folder without a readable manifest counts as rule `(torn)`."""
+    found = []
+    for folder in sorted(FOLDER.glob("*/")):
+        files = [file.stat() for file in folder.iterdir()]
+        try:
+            manifest = read_json(folder / MANIFEST)
+            rule, finished = str(manifest["rule"]), str(manifest["run"]["finished"])
+        except (OSError, ValueError, KeyError, TypeError):
+            rule, finished = "(torn)", ""
+        freed = sum(file.st_size for file in files if file.st_nlink == 1)
+        found.append(Entry(folder.name, rule, sum(file.st_size for file in files), freed, finished))
+    return sorted(found, key=lambda entry: (-entry.freed, entry.key))
+
+
+def remove(key: str) -> None:
+    """Remove one entry; artefacts that share its files stay. The manifest goes first, as it came last."""
+    folder = FOLDER / key
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder)

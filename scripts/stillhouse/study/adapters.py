@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stillhouse.study.base import Name, Section, Share
+from stillhouse.study.base import Licence, Name, Section, Share
 
 Quant = Literal["f16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M"]
 
@@ -54,3 +54,7 @@ class Export(Section):
     adapter: Name = Field(description="name of an adapter")
     quants: list[Quant] = Field(["Q4_K_M"], description="GGUF files to make; f16 is made as their source in any case")
     adapter_gguf: bool = Field(False, description="also the adapter alone as GGUF, to run on the base's GGUF")
+    licence: Licence | None = Field(None, description="licence that it is shipped under; null: that of the base")
+    accept_terms: list[str] = Field(
+        [], description="what stands against it and is accepted, as the error names it: models.teacher:unknown"
+    )

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stillhouse.study.base import Name, Section, Share
+from stillhouse.study.base import HubName, Licence, Name, Section, Share
 
 
 class Filter(Section):
@@ -78,5 +78,8 @@ class Dataset(Section):
     near_duplicates: NearDuplicates | None = Field(None, description="drop near-duplicate prompts; null: keep them")
     decontaminate: Decontaminate | None = Field(None, description="keep held-out prompts out; null: no check")
     split: Split = Field(Split(), description="train, valid and test")
-    licence: str | None = Field(None, pattern="^[a-z0-9][a-z0-9.-]*$", description="for the card, as in apache-2.0")
+    licence: Licence | None = Field(
+        None, description="licence of the dataset, for the card; null: those of its sources"
+    )
+    hub: HubName | None = Field(None, description="the dataset on the Hugging Face hub, for model cards")
     order: Literal["shuffle", "source"] = Field("shuffle", description="row order; shuffle is seeded by the split")

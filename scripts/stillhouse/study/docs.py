@@ -50,7 +50,7 @@ def places() -> list[Place]:
     kept = []
     for section, uses in users.items():
         top = uses[0].top if len({use.top for use in uses}) == 1 else SHARED
-        path = uses[0].path if len(uses) == 1 else ", ".join(f"`{use.path}`" for use in uses)
+        path = uses[0].path if len(uses) == 1 else ", ".join(dict.fromkeys(f"`{use.path}`" for use in uses))
         kept.append(Place(section, path, top))
     return kept
 

@@ -4,17 +4,41 @@ import difflib
 import os
 from pathlib import Path
 
+from stillhouse.errors import StudyError
+from stillhouse.study.faults import nearest
+from stillhouse.study.references import set_names
 from stillhouse.study.study import Study
 
 TEMPLATES = ("critic.j2", "author.j2", "synthesizer.j2", "judge.j2")
 """What a folder of tournament templates holds."""
 
 
+WORKFLOW_LINK = ".stillhouse/workflow"
+"""A link in the working directory to the workflow's folder."""
+
+
+def link_workflow(working: Path, workflow: Path) -> None:
+    """Make the link to the workflow's folder, or point it there again after one of the two was moved.
+
+    Raises `StudyError` where a copy that followed links left a folder in its place.
+    """
+    link, target = working / WORKFLOW_LINK, os.path.realpath(workflow)
+    if os.path.realpath(working) == target or (link.is_symlink() and os.readlink(link) == target):
+        return
+    if link.is_dir() and not link.is_symlink():
+        raise StudyError(f"{link} is a folder, not a link: a copy followed the link. Delete it and run again")
+    link.parent.mkdir(exist_ok=True)
+    temporary = link.with_name(f"{link.name}.{os.getpid()}.tmp")
+    temporary.symlink_to(target)
+    os.replace(temporary, link)
+
+
 class StudyFiles:
     """Looks up paths of a study.
 
     A file below the working directory is named by its relative path: an absolute one would make Snakemake
-    see another set of inputs after the folder was moved.
+    see another set of inputs after the folder was moved. A shipped file is named through `WORKFLOW_LINK` where the
+    workflow lies elsewhere, for the same reason.
     """
 
     def __init__(self, working: Path, workflow: Path) -> None:
@@ -29,10 +53,12 @@ class StudyFiles:
         return path
 
     def _named(self, candidate: Path) -> str:
-        try:
-            return Path(os.path.normpath(candidate)).relative_to(self.working).as_posix()
-        except ValueError:
-            return str(candidate)
+        plain = Path(os.path.normpath(candidate))
+        if plain.is_relative_to(self.working):
+            return plain.relative_to(self.working).as_posix()
+        if plain.is_relative_to(self.workflow):
+            return f"{WORKFLOW_LINK}/{plain.relative_to(self.workflow).as_posix()}"
+        return str(candidate)
 
     def fault(self, key: str, path: str) -> str | None:
         """What is wrong with the file `path` that the key path `key` names; None when nothing is."""
@@ -89,3 +115,20 @@ def named_files(study: Study) -> list[tuple[str, str]]:
 def missing_files(study: Study, files: StudyFiles) -> list[str]:
     """A line for every file that the study names and that is not there, or is something else."""
     return [f"{path}: {fault}" for path, file in named_files(study) if (fault := files.fault(path, file)) is not None]
+
+
+def prompt_files(study: Study) -> list[str]:
+    """Files of all prompt sets as the study writes them, those of the evaluations too."""
+    held_out = [item.file for evaluation in study.evaluations.values() for item in evaluation.prompts.values()]
+    return list(dict.fromkeys([*(prompts.file for prompts in study.prompts.values()), *held_out]))
+
+
+def unknown_sources(study: Study, files: StudyFiles) -> list[str]:
+    """A line for every entry of `exclude.sources` that is neither a prompt set of the study nor a file of one."""
+    names, written = set_names(study), prompt_files(study)
+    found = {files.find(file) for file in written}
+    return [
+        f"exclude.sources[{number}]: {entry!r} is no prompt set and no file of one{nearest(entry, [*names, *written])}"
+        for number, entry in enumerate(study.exclude.sources)
+        if entry not in names and files.find(entry) not in found
+    ]

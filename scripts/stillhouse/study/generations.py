@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stillhouse.study.base import Name, Sampling, Section, Share
+from stillhouse.study.base import Language, Licence, Name, Sampling, Section, Share, Terms
 
 
 class PromptSet(Section):
@@ -12,6 +12,9 @@ class PromptSet(Section):
 
     file: str = Field(description='JSONL: {"id"?, "prompt" | "messages", "category"?, "difficulty"?, ...} a line')
     limit: int | None = Field(None, ge=1, description="take only so many, the same ones whatever the file's order")
+    licence: Licence | None = Field(None, description="licence of the prompts, for cards and exports")
+    terms: Terms = Field(Terms(), description="what else holds for the prompts")
+    language: Language | None = Field(None, description="language of the prompts, for cards: en, de, fr ...")
 
 
 class Roles(Section):

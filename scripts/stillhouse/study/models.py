@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stillhouse.study.base import Section
+from stillhouse.study.base import HubName, Licence, Section, Terms
 
 
 class Limits(Section):
@@ -32,7 +32,11 @@ class LlamaCppModel(Section):
         "or a Hugging Face model directory with safetensors"
     )
     context: int = Field(2048, ge=64, description="context window in tokens")
-    licence: str | None = Field(None, description="licence of the weights, repeated in model cards")
+    licence: Licence | None = Field(
+        None, description="licence of the weights, for cards and exports; known if embedded"
+    )
+    terms: Terms = Field(Terms(), description="what else holds for the weights and their answers")
+    hub: HubName | None = Field(None, description="the model on the Hugging Face hub, for cards; known if embedded")
 
 
 class OpenAIModel(Section):
@@ -50,7 +54,8 @@ class OpenAIModel(Section):
     price: Price | None = Field(None, description="what it costs; unknown when absent")
     timeout_s: float = Field(120.0, gt=0, description="seconds until one try of a request is given up; operational")
     max_tries: int = Field(6, ge=1, description="tries of one request before it counts as failed; operational")
-    licence: str | None = Field(None, description="terms of the answers, repeated in dataset and model cards")
+    licence: Licence | None = Field(None, description="licence of the answers, for cards and exports")
+    terms: Terms = Field(Terms(), description="what the provider's terms say of the answers")
 
 
 class RecordedModel(Section):
@@ -58,7 +63,8 @@ class RecordedModel(Section):
 
     backend: Literal["recorded"] = Field(description="answers from a file")
     file: str = Field(description="one JSON a line: {prompt, response}, matched by the text of the prompt")
-    licence: str | None = Field(None, description="terms of the answers, repeated in dataset and model cards")
+    licence: Licence | None = Field(None, description="licence of the answers, for cards and exports")
+    terms: Terms = Field(Terms(), description="what the provider's terms say of the answers")
 
 
 Model = Annotated[LlamaCppModel | OpenAIModel | RecordedModel, Field(discriminator="backend")]

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import StudyError
+from stillhouse.study.cards import dataset_card, model_card
 from stillhouse.study.evaluations import Evaluation, Subject
-from stillhouse.study.files import TEMPLATES, StudyFiles, missing_files
+from stillhouse.study.excludes import concerning
+from stillhouse.study.files import TEMPLATES, StudyFiles, missing_files, unknown_sources
 from stillhouse.study.generations import Generation
 from stillhouse.study.models import LlamaCppModel, RecordedModel
 from stillhouse.study.study import Study, join_faults, load_study
@@ -20,7 +22,7 @@ Inputs = dict[str, str | list[str]]
 def load_plan(config: dict[str, Any], working: Path, workflow: Path) -> "Plan":
     """Validate the study and look for its files; raises `StudyError` with every fault."""
     study, files = load_study(config), StudyFiles(working, workflow)
-    faults = missing_files(study, files)
+    faults = [*missing_files(study, files), *unknown_sources(study, files)]
     if faults:
         raise StudyError(join_faults(faults))
     return Plan(study, files)
@@ -86,8 +88,12 @@ class Plan:
         return self._files.find(self.study.prompts[name].file)
 
     def recipe_prompts(self, name: str) -> dict[str, Any]:
-        """Name and limit of a prompt set."""
-        return {"set": name, "limit": self.study.prompts[name].limit}
+        """Name and limit of a prompt set, and what of `exclude` can concern it."""
+        excluded = self._excluded(name, self.prompts_file(name))
+        return {"set": name, "limit": self.study.prompts[name].limit, "exclude": excluded}
+
+    def _excluded(self, name: str, file: str) -> dict[str, list[str]]:
+        return concerning(self.study.exclude, name, file, self._files.find)
 
     # generations
 
@@ -160,13 +166,14 @@ class Plan:
         markers = {f.without_markers or f.with_markers for f in filters} - {None}
         return {
             "answers": [f"results/generations/{generation}/answers.parquet" for generation in generations],
+            "failures": [f"results/generations/{generation}/failures.parquet" for generation in generations],
             "held_out": held_out,
             "markers": sorted(self._files.find(path) for path in markers),
         }
 
     def recipe_dataset(self, name: str) -> dict[str, Any]:
         """`BuildSettings` of a dataset, with marker files as the rules name them."""
-        dataset = self.study.datasets[name].model_dump(exclude_unset=False)
+        dataset = self.study.datasets[name].model_dump(exclude={"licence", "hub"})
         for source in dataset["sources"]:
             source["filters"] = [
                 {k: self._files.find(v) if isinstance(v, str) else v for k, v in item.items() if v is not None}
@@ -174,10 +181,9 @@ class Plan:
             ]
         return {"name": name, "dataset": dataset}
 
-    def _licence(self, model: str) -> str | None:
-        """A model's licence as the study gives it; that of the embedded one is known."""
-        entry = self.study.models[model]
-        return entry.licence or ("apache-2.0" if getattr(entry, "weights", None) == "embedded" else None)
+    def recipe_dataset_card(self, name: str) -> dict[str, Any]:
+        """`CardSettings` of a dataset: what it was built by, and under which licences and terms."""
+        return {**self.recipe_dataset(name), **dataset_card(self.study, name)}
 
     # adapters and exports
 
@@ -199,16 +205,10 @@ class Plan:
         return self.study.adapters[adapter].base
 
     def recipe_export(self, name: str) -> dict[str, Any]:
-        """Names and licence that an export carries in its metadata."""
+        """Names that an export carries in its metadata."""
         adapter = self.study.exports[name].adapter
         base = self.base_of(adapter)
-        return {
-            "export": name,
-            "adapter": adapter,
-            "base": base,
-            "licence": self._licence(base),
-            "context": self.study.models[base].context,
-        }
+        return {"export": name, "adapter": adapter, "base": base, "context": self.study.models[base].context}
 
     def recipe_card(self, name: str) -> dict[str, Any]:
         """What a model card tells besides what its inputs say."""
@@ -221,6 +221,7 @@ class Plan:
             "adapter_gguf": export.adapter_gguf,
             "dataset": adapter.dataset,
             "recipe": self.recipe_adapter(export.adapter)["train"],
+            **model_card(self.study, name),
         }
 
     def ggufs(self, name: str) -> list[str]:
@@ -242,6 +243,11 @@ class Plan:
     def evaluation_prompts_file(self, evaluation: str, name: str) -> str:
         """Source file of a held-out prompt set."""
         return self._files.find(self.study.evaluations[evaluation].prompts[name].file)
+
+    def recipe_evaluation_prompts(self, evaluation: str, name: str) -> dict[str, Any]:
+        """Name of a held-out prompt set, and what of `exclude` can concern it."""
+        excluded = self._excluded(name, self.evaluation_prompts_file(evaluation, name))
+        return {"set": name, "limit": None, "exclude": excluded}
 
     def inputs_subject(self, evaluation: str, name: str) -> Inputs:
         """Inputs of a subject's answers: prompts, its texts, and digests of what answers."""
@@ -329,6 +335,28 @@ class Plan:
     def judging_template(self, kind: str) -> str:
         """The judges' template: a study's own in its working directory, else the shipped one."""
         return self._files.find(f"data/judging/{kind}.j2")
+
+    def rubric_sources(self, evaluation: str) -> list[str]:
+        """The user's files behind rubric verdicts."""
+        return [
+            self.rubric_file(evaluation),
+            self.judging_template("rubric"),
+            *self._recorded_judges(evaluation, "rubric"),
+        ]
+
+    def pairwise_sources(self, evaluation: str) -> list[str]:
+        """The user's files behind pairwise verdicts."""
+        return [self.judging_template("pairwise"), *self._recorded_judges(evaluation, "pairwise")]
+
+    def _recorded_judges(self, evaluation: str, kind: str) -> list[str]:
+        judges = getattr(self.study.evaluations[evaluation], kind).judges
+        return list(self.model_inputs(judges)["recorded"])
+
+    def summary_sources(self, evaluation: str) -> list[str]:
+        """The user's files that a report tells of."""
+        entry = self.study.evaluations[evaluation]
+        markers = [self.markers_file(evaluation)] if entry.markers else []
+        return [*markers, *([self.rubric_file(evaluation)] if entry.rubric else [])]
 
     def recipe_rubric(self, evaluation: str) -> dict[str, Any]:
         """Judges, subjects and size of rubric judging."""

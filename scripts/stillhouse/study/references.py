@@ -4,15 +4,17 @@ from collections.abc import Iterator
 
 from stillhouse.study.adapters import Adapter
 from stillhouse.study.evaluations import Evaluation, Subject
+from stillhouse.study.excludes import set_of
 from stillhouse.study.faults import nearest
 from stillhouse.study.generations import Generation
+from stillhouse.study.licences import check_terms
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
 from stillhouse.study.study import Study
 
 
 def check_references(study: Study) -> list[str]:
     """Every fault as one line: key path, what was found, what was expected."""
-    faults: list[str] = []
+    faults = list(_exclude(study))
     for name, generation in study.generations.items():
         faults.extend(_generation(study, f"generations.{name}", generation))
     for name in study.datasets:
@@ -23,7 +25,23 @@ def check_references(study: Study) -> list[str]:
         faults.extend(_known(f"exports.{name}.adapter", export.adapter, study.adapters, "adapters"))
     for name, evaluation in study.evaluations.items():
         faults.extend(_evaluation(study, f"evaluations.{name}", evaluation))
+    if not faults:  # terms follow references
+        faults = [fault for name in study.exports for fault in check_terms(study, name)]
     return faults
+
+
+def set_names(study: Study) -> list[str]:
+    """Names of all prompt sets, those of the evaluations too."""
+    held_out = (name for evaluation in study.evaluations.values() for name in evaluation.prompts)
+    return list(dict.fromkeys([*study.prompts, *held_out]))
+
+
+def _exclude(study: Study) -> Iterator[str]:
+    names = set_names(study)
+    for number, entry in enumerate(study.exclude.prompts):
+        found = set_of(entry)
+        if found is not None and found not in names:
+            yield f"exclude.prompts[{number}]: no prompt set {found!r}{nearest(found, names)}"
 
 
 def _known(path: str, found: str, names: dict, section: str) -> Iterator[str]:

@@ -9,8 +9,10 @@ from stillhouse.study.adapters import Adapter, Export
 from stillhouse.study.base import Name, Section
 from stillhouse.study.datasets import Dataset
 from stillhouse.study.evaluations import Evaluation
+from stillhouse.study.excludes import Exclude
 from stillhouse.study.faults import explain
 from stillhouse.study.generations import Generation, PromptSet
+from stillhouse.study.guards import Guards
 from stillhouse.study.models import Model
 
 
@@ -19,6 +21,8 @@ class Study(Section):
 
     study: Name = Field(description="the study's name, shown in reports")
     ledger: str = Field("results/ledger", description="folder of the calls; may be shared by studies")
+    exclude: Exclude = Field(Exclude(), description="prompts that are taken down")
+    guards: Guards = Field(Guards(), description="what a run must not start unasked")
     models: dict[Name, Model] = Field({}, description="named ways to get completions")
     prompts: dict[Name, PromptSet] = Field({}, description="prompt sets")
     generations: dict[Name, Generation] = Field({}, description="prompt sets answered by a method")

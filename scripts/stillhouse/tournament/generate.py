@@ -128,5 +128,14 @@ def merge_shards(shards: list[Path], settings: MergeSettings, answers: Path, fai
     return {"prompts": len(rows), "answered": len(answered), "failed": len(failed)}
 
 
+def remove_stale(shards: list[Path]) -> None:
+    """Remove shard files of an earlier, larger number of shards, with their records."""
+    current = {shard.name for shard in shards}
+    for file in shards[0].parent.glob("*.parquet"):
+        if file.name not in current and file.stem.isdigit():
+            file.with_name(f"{file.name}.record.json").unlink(missing_ok=True)
+            file.unlink()
+
+
 def _only(rows: list[dict[str, Any]], schema: pa.Schema) -> Iterator[dict[str, Any]]:
     return ({name: row[name] for name in schema.names} for row in rows)

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 from trl import DPOConfig, DPOTrainer, SFTConfig
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
+from stillhouse.errors import TrainingError
 from stillhouse.llm.weights import (
     load_model,
     load_tokenizer,
@@ -42,11 +43,17 @@ TRAINERS = {"sft": (CompletionTrainer, SFTConfig), "dpo": (DPOTrainer, DPOConfig
 
 
 def train_adapter(
-    base: Path, dataset: Path, output: Path, settings: TrainSettings, checkpoints: Path
+    base: Path,
+    dataset: Path,
+    output: Path,
+    settings: TrainSettings,
+    checkpoints: Path,
+    max_minutes: float | None = None,
 ) -> dict[str, Any]:
     """Train an adapter on `dataset`/train.parquet, measure it on valid.parquet, and write `FILES` and digests.json.
 
-    `base` is a folder of full-precision weights; `checkpoints` is where the trainer may write. The same
+    `base` is a folder of full-precision weights; `checkpoints` is where the trainer may write; a training that would
+    take longer than `max_minutes`, told from its first steps, is stopped by `TrainingError`. The same
     inputs give the same bytes on one machine type. Facts: rows, tokens, steps, seconds, tokens a second, peak
     memory, precision, last losses. Raises `TrainingError` before any step when rows, base and recipe do not fit.
     """
@@ -65,6 +72,8 @@ def train_adapter(
         counts = {"rows": len(train), "valid_rows": len(valid)}
         learned = supervised_rows(trainer.train_dataset, settings.objective)
         counts |= check_supervision(learned, train, sides, tokenizer)
+        if max_minutes is not None:
+            trainer.add_callback(_Ceiling(max_minutes))
         begun = time.monotonic()
         trainer.train()
         seconds = time.monotonic() - begun
@@ -229,6 +238,28 @@ def _write(model: Any, tokenizer: Any, base: Path, output: Path, metrics: list[d
         write_text(stage / "metrics.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in metrics))
         plot_losses(metrics, stage / "loss.svg")
     write_digests(output, list(FILES), output / "digests.json")
+
+
+class _Ceiling(TrainerCallback):
+    """Stops a training after its first steps when all of them would take longer than `max_minutes`."""
+
+    def __init__(self, max_minutes: float) -> None:
+        self._max_minutes = max_minutes
+        self._first: float | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The first step warms up and does not count; a tenth of the steps is enough to tell."""
+        step = state.global_step
+        if self._first is None:
+            self._first = time.monotonic()
+        elif step <= max(3, state.max_steps // 10):
+            minutes = (time.monotonic() - self._first) / (step - 1) * state.max_steps / 60
+            if minutes > self._max_minutes:
+                raise TrainingError(
+                    f"guards.max_training_minutes: {state.max_steps} steps would take about {minutes:.1f} minutes, more "
+                    f"than {self._max_minutes:g}. STILLHOUSE_ALLOW=training lets it; `python scripts/why.py` tells why "
+                    "it runs"
+                )
 
 
 class _Progress(TrainerCallback):

@@ -1,0 +1,89 @@
+"""Keeps Snakemake's memory of finished jobs honest: hooks of the Snakefile, run in the planning process only.
+
+Snakemake stores new params and checksums for a job that failed, and nothing for one that was killed. Where the
+job's consumers are older but complete, the next plan then finds nothing to do over stale results. So every job of
+a run is marked as unfinished before the first one starts (a kill leaves the marks), a finished job overwrites
+its own mark, and the marks of those that failed are set again when the run ends.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from stillhouse.errors import RecordError
+from stillhouse.provenance.files import write_json
+from stillhouse.provenance.guards import begin_counting
+from stillhouse.provenance.owner import OWNER, survivors
+from stillhouse.provenance.records import host, now
+
+UNFINISHED = "unfinished: this job was planned and did not end well"
+LITTER = (".*.tmp", ".stage-*")
+"""Names of `files.atomic_path`, `store.place_file` and `weights.staged_folder`."""
+ADOPTING = "STILLHOUSE_ADOPTING"
+
+
+def mark_unfinished(workflow: Any, jobs: Iterable[Any]) -> None:
+    """Make the next plan run `jobs`, whatever Snakemake stored of them."""
+    from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
+
+    memory = workflow.persistence
+    for job in jobs:
+        for output in job.output:
+            key = memory._get_key(output)
+            record = memory._read_record(key) or MetadataRecord(rule=job.rule.name)
+            record.params, record.record_format_version = [UNFINISHED], RECORD_FORMAT_VERSION
+            memory._write_record(key, record)
+    memory._clear_cache()
+
+
+def begin_run(workflow: Any) -> None:
+    """Hook `onstart`: mark what the run will do, and say who does it."""
+    write_json(OWNER, {"host": host(), "pid": os.getpid(), "started": now()})
+    begin_counting()
+    sweep_litter(Path("results"))
+    mark_unfinished(workflow, workflow.dag.needrun_jobs())
+
+
+def sweep_litter(results: Path) -> None:
+    """Remove what killed writers left under temporary names.
+
+    The caller holds Snakemake's lock; where a job of an earlier run still lives nothing is removed.
+    """
+    if survivors():
+        return
+    for path in [path for pattern in LITTER for path in results.rglob(pattern)]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def end_run(workflow: Any) -> None:
+    """Hooks `onsuccess` and `onerror`: mark again what did not finish."""
+    mark_unfinished(workflow, workflow.dag.needrun_jobs())
+    OWNER.unlink(missing_ok=True)
+
+
+def check_memory(folder: Path = Path(".")) -> None:
+    """Refuse to plan over results whose .snakemake/ is missing: changed values would go unseen.
+
+    Raises `RecordError` that names `make adopt`.
+    """
+    memory = folder / ".snakemake"
+    known = (memory / "metadata.db").is_file() or any((memory / "metadata").glob("*"))
+    if known or os.environ.get(ADOPTING):
+        return
+    record = next(_any_record(folder / "results"), None)
+    if record is not None:
+        raise RecordError(
+            f"results/ holds finished work ({record.relative_to(folder)}) but .snakemake/ remembers none of it. Were "
+            "the results moved here without .snakemake/? Then `make adopt` checks every file against its record and "
+            "takes it over. To build anew, delete all of results/ but results/ledger"
+        )
+
+
+def _any_record(results: Path) -> Iterable[Path]:
+    for pattern in ("*/*.record.json", "*/*/record.json", "*/*/*.record.json", "*/*/*/*.record.json"):
+        yield from results.glob(pattern)

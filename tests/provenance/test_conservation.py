@@ -1,0 +1,179 @@
+"""Conservation on a whole results tree: nothing is missing as it was built, and every row taken out by hand is missed."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stillhouse.provenance.conservation import check_conservation
+from stillhouse.provenance.files import read_json, write_json
+from stillhouse.provenance.records import write_record
+
+
+@pytest.fixture
+def tree(recorded_tree: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(recorded_tree, tmp_path / "tree", symlinks=True))
+
+
+def rewrite(file: Path, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+    """Change the rows of a parquet file, as by hand: the record beside it stays as it was."""
+    table = pq.read_table(file)
+    file.unlink()  # the store holds a link to the same bytes
+    pq.write_table(pa.Table.from_pylist(change(table.to_pylist()), schema=table.schema), file)
+
+
+@pytest.mark.slow
+def test_a_finished_tree_loses_nothing(recorded_tree: Path) -> None:
+    assert check_conservation(recorded_tree) == []
+    flow = read_json(recorded_tree / "results/datasets/plain/report.json")["flow"]
+    assert flow[0] == {
+        "stage": "generation", "source": "plans", "unit": "prompts", "in": 9, "kept": 8, "dropped": {"failed at teacher": 1},
+    }  # fmt: skip
+
+
+FILES = {
+    "results/prompts/plans.parquet": "results/prompts/plans.parquet: prompts: 10 in",
+    "results/generations/plans/shards/1.parquet": "results/generations/plans/record.json: prompts in the shards: 1 lost",
+    "results/generations/plans/answers.parquet": "results/generations/plans/record.json: prompts answered or failed: 1 lost",
+    "results/generations/plans/failures.parquet": "results/generations/plans/record.json: prompts answered or failed: 1 lost",
+    "results/datasets/plain/train.parquet": "results/datasets/plain/record.json: the flow ends with 10 rows, and 9 are",
+    "results/evaluations/held/prompts/held.parquet": "results/evaluations/held/prompts/held.parquet: prompts: 3 in",
+    "results/evaluations/held/responses/gold.parquet": "results/evaluations/held/responses/gold.parquet: 1 lost",
+    "results/evaluations/held/judgements/markers.parquet": "results/evaluations/held/judgements/markers.parquet: 1 lost",
+}
+"""A file that loses a row, and what is told then."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES)
+def test_one_row_removed_by_hand_is_found_and_its_file_named(tree: Path, file: str) -> None:
+    rewrite(tree / file, lambda rows: rows[1:])
+    faults = check_conservation(tree)
+    assert [fault for fault in faults if fault.startswith(FILES[file])], faults
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES)
+def test_one_row_that_is_there_twice_is_found(tree: Path, file: str) -> None:
+    rewrite(tree / file, lambda rows: [*rows, rows[0]])
+    assert check_conservation(tree)
+
+
+@pytest.mark.slow
+def test_a_row_in_place_of_another_is_found(tree: Path) -> None:
+    file = "results/datasets/plain/train.parquet"
+    rewrite(tree / file, lambda rows: [{**rows[0], "id": "nobody"}, *rows[1:]])
+    assert [fault for fault in check_conservation(tree) if ":nobody (" in fault]
+
+
+def spoil_kept(report: dict[str, Any]) -> None:
+    report["sources"][0]["dropped"]["min_words"] = 1
+
+
+def spoil_step(report: dict[str, Any]) -> None:
+    report["flow"][2]["dropped"]["min_words"] = 1
+
+
+def spoil_chain(report: dict[str, Any]) -> None:
+    for key in ("in", "kept"):
+        report["flow"][-2][key] += 1
+
+
+def spoil_end(report: dict[str, Any]) -> None:
+    for step in report["flow"]:
+        step["in"] += 1
+        step["kept"] += 1
+
+
+def spoil_list(report: dict[str, Any]) -> None:
+    report["duplicates"].append({})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", [spoil_kept, spoil_step, spoil_chain, spoil_end, spoil_list])
+def test_books_that_do_not_agree_with_the_files_are_found(tree: Path, spoil: Callable[[dict], None]) -> None:
+    file = tree / "results/datasets/plain/report.json"
+    report = read_json(file)
+    spoil(report)
+    file.unlink()
+    write_json(file, report)
+    assert check_conservation(tree)
+
+
+@pytest.mark.slow
+def test_the_users_file_may_change_after_the_build(tree: Path) -> None:
+    with open(tree / "plans.jsonl", "a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"prompt": "One more?"}) + "\n")
+    assert check_conservation(tree) == []
+    (tree / "plans.jsonl").unlink()
+    assert check_conservation(tree) == []
+
+
+@pytest.mark.slow
+def test_what_cannot_be_read_is_a_fault_and_stops_nothing(tree: Path) -> None:
+    answers = tree / "results/generations/plans/answers.parquet"
+    answers.unlink()
+    answers.write_text("no parquet")
+    (tree / "results/prompts/short.parquet.record.json").unlink()
+    faults = check_conservation(tree)
+    assert [fault for fault in faults if fault.startswith("results/generations/plans/record.json: cannot be checked")]
+    assert [fault for fault in faults if fault.startswith("results/prompts/short.parquet: cannot be checked")]
+
+
+def test_an_empty_folder_has_nothing_to_lose(tmp_path: Path) -> None:
+    assert check_conservation(tmp_path) == []
+
+
+# judges, on files made by hand
+
+
+def judged_tree(root: Path, kind: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Faults of an evaluation of two subjects, two target prompts and a forgetting one, with `rows` as judgements."""
+    folder = root / "results/evaluations/e"
+    answers = folder / "responses/all.parquet"
+    prompts = [("plans", "a", "target"), ("plans", "b", "target"), ("day", "c", "forgetting")]
+    answered = [
+        {"subject": subject, "set": name, "prompt_id": identity, "role": role}
+        for subject in ("student", "vanilla")
+        for name, identity, role in prompts
+    ]
+    for file, table in ((answers, answered), (folder / f"judgements/{kind}.parquet", rows)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(table), file)
+    recipe = {
+        "judges": ["j", "k", "j"],
+        "limit": 1,
+        "repeats": 2,
+        "subjects": ["student"],
+        "pairs": [["student", "vanilla"]],
+    }
+    path = answers.relative_to(root).as_posix()
+    record = {"inputs": [{"name": "responses", "path": path}], "artefacts": [], "recipe": recipe, "facts": {}}
+    write_record(folder / f"judgements/{kind}.parquet.record.json", record)
+    prompt = {"name": "prompts", "path": path}
+    write_record(answers.with_name("all.parquet.record.json"), {"inputs": [prompt], "artefacts": []})
+    return [fault for fault in check_conservation(root) if "judgements" in fault]
+
+
+RUBRIC = [
+    {"subject": "student", "set": "plans", "prompt_id": "a", "judge": judge, "repeat": repeat}
+    for judge in ("j", "k")
+    for repeat in (0, 1)
+]
+PAIRWISE = [
+    {"first": "student", "second": "vanilla", "set": "plans", "prompt_id": "a", "judge": judge, "order": order}
+    for judge in ("j", "k")
+    for order in ("first_second", "second_first")
+]
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("rubric", RUBRIC), ("pairwise", PAIRWISE)])
+def test_every_verdict_that_was_asked_for_is_there(tmp_path: Path, kind: str, rows: list[dict[str, Any]]) -> None:
+    assert judged_tree(tmp_path, kind, rows) == []
+    assert "1 lost" in judged_tree(tmp_path, kind, rows[1:])[0]
+    assert "1 foreign or doubled" in judged_tree(tmp_path, kind, [*rows, rows[0]])[0]
