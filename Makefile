@@ -39,7 +39,7 @@ format: setup ## repair formatting and what ruff can fix by itself
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-docs: setup ## regenerate config/schema.json and docs/study.md from the typed study
+docs: setup ## regenerate config/schema.json, docs/study.md and docs/record.schema.json from their types
 	$(BIN)/python scripts/render_docs.py
 
 dag: setup ## draw the rule graph and the job graph into results/dag/

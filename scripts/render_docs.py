@@ -1,4 +1,4 @@
-"""Writes config/schema.json and docs/study.md from the typed study; `--check` only compares.
+"""Writes config/schema.json, docs/study.md and docs/record.schema.json from typed classes; `--check` only compares.
 
 python scripts/render_docs.py [--check]
 """
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from stillhouse.provenance.files import write_text
+from stillhouse.provenance.record_schema import record_schema
 from stillhouse.study.docs import schema, study_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +22,7 @@ def rendered() -> dict[Path, str]:
     return {
         ROOT / "config/schema.json": json.dumps(schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n",
         ROOT / "docs/study.md": study_page(TEMPLATE),
+        ROOT / "docs/record.schema.json": json.dumps(record_schema(), indent=2, ensure_ascii=False) + "\n",
     }
 
 
@@ -30,8 +32,8 @@ def drifted(texts: dict[Path, str]) -> list[Path]:
 
 
 def main() -> int:
-    """Entry point; with `--check` 1 when a file differs from the typed study."""
-    parser = argparse.ArgumentParser(description="Schema and documentation of the study, from its typed classes.")
+    """Entry point; with `--check` 1 when a file differs from the typed classes."""
+    parser = argparse.ArgumentParser(description="Schemas and documentation of study and record, from their classes.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file differs")
     check = parser.parse_args().check
     texts = rendered()
@@ -39,12 +41,12 @@ def main() -> int:
     for file in stale:
         name = file.relative_to(ROOT).as_posix()
         if check:
-            print(f"{name} differs from scripts/stillhouse/study/: {REPAIR}", file=sys.stderr)
+            print(f"{name} differs from the typed classes in scripts/stillhouse/: {REPAIR}", file=sys.stderr)
         else:
             write_text(file, texts[file])
             print(f"wrote {name}")
     if not stale:
-        print("config/schema.json and docs/study.md equal the typed study")
+        print("config/schema.json, docs/study.md and docs/record.schema.json equal the typed classes")
     return 1 if check and stale else 0
 
 

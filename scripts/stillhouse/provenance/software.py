@@ -21,6 +21,7 @@ DECIDES: dict[str, tuple[str, ...]] = {
     "peft": ("peft",),
     "pyarrow": ("pyarrow",),
     "rensa": ("rensa",),
+    "rocrate": ("rocrate",),
     "safetensors": ("safetensors",),
     "scipy": ("scipy",),
     "tokenizers": ("tokenizers",),
