@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 WORKFLOW = Path(__file__).parents[2]
+STUDY = WORKFLOW / "tests/slurm/study.yaml"
 ONE_NODE = Path(__file__).with_name("one_node.sh")
 CANNOT = 77  # exit status of one_node.sh where Slurm cannot run
 
@@ -33,17 +35,21 @@ def slurm() -> Iterator[None]:
         subprocess.run([ONE_NODE, "stop"], check=True, timeout=120)
 
 
-def snakemake(folder: Path, *arguments: str) -> str:
-    """Run Snakemake on the shrunken study with profiles/slurm; both output streams, once it has ended well."""
+def start(folder: Path, *arguments: str, study: Path = STUDY) -> subprocess.Popen:
+    """Start Snakemake on the shrunken study with profiles/slurm; both output streams in stdout."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile")]
     command += ["--workflow-profile", str(WORKFLOW / "profiles/slurm"), "--directory", str(folder)]
-    command += ["--configfile", str(WORKFLOW / "tests/slurm/study.yaml"), *HERE, *arguments]
+    command += ["--configfile", str(study), *HERE, *arguments]
     environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, text=True, capture_output=True, check=False, timeout=1500
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output[-6000:]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, **streams)
+
+
+def snakemake(folder: Path, *arguments: str, study: Path = STUDY) -> str:
+    """Run Snakemake; what it said, once it has ended well."""
+    process = start(folder, *arguments, study=study)
+    output, _ = process.communicate(timeout=1500)
+    assert process.returncode == 0, output[-6000:]
     return output
 
 
@@ -83,3 +89,29 @@ def test_the_study_is_complete(ran: tuple[Path, str]) -> None:
 def test_a_second_plan_has_nothing_to_do(ran: tuple[Path, str]) -> None:
     folder, _ = ran
     assert "Nothing to be done" in snakemake(folder, "--dry-run")
+
+
+def running_in(folder: Path) -> list[str]:
+    """Numbers of the jobs that Slurm runs in a folder."""
+    listed = subprocess.run(
+        ["squeue", "--states=RUNNING", "--noheader", "--format=%i %Z"], capture_output=True, text=True, check=True
+    )
+    return [line.split()[0] for line in listed.stdout.splitlines() if line.split()[1] == str(folder)]
+
+
+def test_a_job_cancelled_on_the_cluster_is_planned_again(ran: tuple[Path, str]) -> None:
+    """The report is older but complete: without the hook, Snakemake would find nothing to do over stale results."""
+    folder, _ = ran
+    study = folder / "changed.yaml"
+    study.write_text(STUDY.read_text().replace("max_steps: 1", "max_steps: 2"))
+    process = start(folder, study=study)
+    for _ in range(600):
+        if jobs := running_in(folder):
+            break
+        time.sleep(0.1)
+    subprocess.run(["scancel", *jobs], check=True)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    plan = snakemake(folder, "--dry-run", study=study)
+    assert re.search(r"^train_adapter +1$", plan, re.MULTILINE), output[-3000:] + plan[-3000:]
+    assert re.search(r"^write_report +1$", plan, re.MULTILINE)
