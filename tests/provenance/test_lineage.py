@@ -9,8 +9,9 @@ from stillhouse.errors import RecordError
 from stillhouse.llm.ledger import Bill, Ledger
 from stillhouse.llm.requests import Completion, Request
 from stillhouse.provenance.files import write_parquet
-from stillhouse.provenance.lineage import Lineage, verify
+from stillhouse.provenance.lineage import Lineage
 from stillhouse.provenance.records import digest_of, read_record, write_record
+from stillhouse.provenance.verify import verify
 
 PROMPTS, ANSWERS, MODEL = (
     "results/prompts/p.parquet",
@@ -90,10 +91,17 @@ def test_one_changed_byte_of_any_ancestor_is_named(house: Path, file: str, place
     assert file in [path for path, reason in found if reason.startswith("changed")]
 
 
-@pytest.mark.parametrize("file", ["prompts.jsonl", PROMPTS, ANSWERS, MODEL])
+@pytest.mark.parametrize("file", [PROMPTS, ANSWERS, MODEL])
 def test_a_missing_ancestor_is_named(house: Path, file: str) -> None:
     Path(file).unlink()
     assert (file, "missing") in faults(house)
+
+
+def test_a_missing_source_is_no_fault(house: Path) -> None:
+    Path("prompts.jsonl").unlink()
+    lineage = Lineage(house)
+    found = verify(lineage, lineage.find(MODEL), house / "results/ledger")
+    assert (found.faults, [(note.kind, note.path) for note in found.notes]) == ([], [("absent", "prompts.jsonl")])
 
 
 def test_a_strangers_change_does_not_matter(house: Path) -> None:
@@ -144,3 +152,60 @@ def test_the_store_and_the_ledger_hold_no_records(house: Path) -> None:
     Path("results/.store/k").mkdir(parents=True)
     Path("results/.store/k/record.json").write_text("{")
     assert faults(house) == []
+
+
+def test_the_graph_is_walked_both_ways(house: Path) -> None:
+    lineage = Lineage(house)
+    prompts, answers, model = (lineage.find(path) for path in (PROMPTS, ANSWERS, MODEL))
+    assert lineage.descent(prompts) == [prompts, answers, model] == lineage.ancestry(model)[::-1]
+    assert lineage.children(prompts) == lineage.readers(PROMPTS) == [answers]
+    assert lineage.outdated(model) == []
+    assert lineage.find("results/adapters/a") is lineage.find("results/adapters/a/record.json") is model
+
+
+def test_an_input_that_was_made_anew_is_outdated(house: Path) -> None:
+    write_parquet(PROMPTS, [{"id": "new"}], pa.schema([("id", pa.string())]))
+    record(f"{PROMPTS}.record.json", "collect_prompts", [PROMPTS], ["prompts.jsonl"])
+    lineage = Lineage(house)
+    assert [item["path"] for item in lineage.outdated(lineage.find(ANSWERS))] == [PROMPTS]
+
+
+def test_a_job_that_reads_records_came_from_their_jobs(house: Path) -> None:
+    Path("results/page.html").write_text("p")
+    read = [f"{PROMPTS}.record.json", "results/adapters/a/record.json"]
+    record("results/page.html.record.json", "write_page", ["results/page.html"], read)
+    lineage = Lineage(house)
+    page = lineage.find("results/page.html")
+    assert lineage.parents(page) == [lineage.find(PROMPTS), lineage.find(MODEL)]
+    assert (lineage.sources(page), lineage.outdated(page)) == ([], [])
+    record("results/adapters/a/record.json", "train_adapter", [MODEL], [])
+    lineage = Lineage(house)
+    found = verify(lineage, lineage.find("results/page.html"), house / "results/ledger")
+    assert [(note.kind, note.path) for note in found.notes] == [("outdated", "results/adapters/a/record.json")]
+
+
+@pytest.mark.parametrize(
+    "change", [{"rule": 3}, {"inputs": None}, {"artefacts": []}, {"artefacts": ["x"]}, {"inputs": [{"path": "x"}]}]
+)
+def test_a_sealed_record_that_is_not_whole_is_left_out(house: Path, change: dict) -> None:
+    file = Path("results/adapters/a/record.json")
+    write_record(file, {**read_record(file), **change})
+    lineage = Lineage(house)
+    assert [(broken.path, broken.reason[:8]) for broken in lineage.broken] == [(str(file), "it lacks")]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "NaN", '{"schema": 1, "x": NaN}', "[" * 100_000, "\x00", '"a"'])
+def test_garbage_in_place_of_a_record_is_left_out(house: Path, text: str) -> None:
+    Path("results/adapters/a/record.json").write_text(text)
+    lineage = Lineage(house)
+    assert len(lineage.broken) == 1 and len(lineage.nodes) == 3
+    with pytest.raises(RecordError, match=r"the record of results/adapters/a/w\.safetensors is"):
+        lineage.find(MODEL)
+
+
+def test_results_may_be_a_link(house: Path, tmp_path: Path) -> None:
+    Path("elsewhere").mkdir()
+    (tmp_path / "elsewhere/results").symlink_to(house / "results")
+    lineage = Lineage(tmp_path / "elsewhere")
+    assert len(lineage.nodes) == 4
+    assert lineage.find(MODEL) is lineage.find(house / MODEL) is lineage.find(tmp_path / "elsewhere" / MODEL)

@@ -1,0 +1,146 @@
+"""The story of a row (rows.py) as a tree for people."""
+
+from typing import Any
+
+from rich.tree import Tree
+
+from stillhouse.provenance.show_text import line, number_of, short
+
+Facts = dict[str, Any]
+
+TEXT = 160
+"""Characters of a text that are shown; `--json` gives it whole."""
+
+
+def row_tree(facts: Facts) -> Tree:
+    """Everything of a prompt or of its rows in one artefact; texts are cut, digests never."""
+    tree = Tree(line((f"prompt {facts['prompt_id']}", "bold"), f" in {facts['in']}" if facts["in"] else ""))
+    for one in facts["prompts"]:
+        _prompt(tree, one)
+    for one in facts["answers"]:
+        _answer(tree, one)
+    for one in facts["failures"]:
+        branch = tree.add(line(("failed", "red"), f" at {one['stage']}: {_text(one['reason'])}  {_place(one)}"))
+        _calls(branch, one["calls"])
+    for one in facts["datasets"]:
+        _dataset(tree, one)
+    for one in facts["responses"]:
+        _response(tree, one)
+    return tree
+
+
+def _place(one: Facts) -> str:
+    return f"{one['file']} row {one['row']}"
+
+
+def _text(text: object) -> str:
+    return short(text, TEXT)
+
+
+def _prompt(tree: Tree, one: Facts) -> None:
+    known = [f"{name} {one[name]}" for name in ("set", "id", "category", "difficulty") if one[name] is not None]
+    branch = tree.add(line(f"{', '.join(known)}  {_place(one)}"))
+    branch.add(line(f"prompt: {_text(one['prompt'])}"))
+    for source in one["sources"]:
+        branch.add(line(f"from {source['path']}  sha256 {source['sha256'][:12]}  source file"))
+
+
+def _answer(tree: Tree, one: Facts) -> None:
+    how = [one["method"]]
+    if one["rounds"]:
+        how.append(number_of(len(one["rounds"]), "round"))
+    if one["converged"] is not None:
+        how.append("converged" if one["converged"] else "not converged")
+    if one["truncated"]:
+        how.append("cut off")
+    branch = tree.add(
+        line(
+            f"answer of generation {one['generation']} ({', '.join(how)})  {_place(one)}, "
+            f"answered by {one['answered_by']}"
+        )
+    )
+    if one["rounds"]:
+        branch.add(line(f"draft: {_text(one['draft'])}"))
+    for number in one["rounds"]:
+        _round(branch, number)
+    branch.add(line(f"answer: {_text(one['answer'])}"))
+    _calls(branch, one["calls"])
+
+
+def _round(tree: Tree, one: Facts) -> None:
+    points = ", ".join(f"{name} {one['borda'][name]}" for name in sorted(one["borda"]))
+    told = f" (points: {points})" if points else " (the critic found no flaws)" if one["no_flaws"] else ""
+    note = f"; {one['note']}" if one.get("note") else ""
+    branch = tree.add(line(f"round {one['round']}: winner {one['winner']}{told}{note}"))
+    branch.add(line(f"critique: {_text(one['critique'])}"))
+    for vote in one["votes"]:
+        labels = ", ".join(f"{label} = {vote['labels'][label]}" for label in sorted(vote["labels"]))
+        order = " > ".join(vote["ranking"]) if vote["ranking"] else f"not readable: {_text(vote['raw'])}"
+        branch.add(line(f"judge {vote['judge']} ({vote['model']}): {order}   shown as {labels}; call {vote['call']}"))
+
+
+def _calls(tree: Tree, calls: list[Facts]) -> None:
+    if not calls:
+        tree.add("no calls")
+        return
+    branch = tree.add(number_of(len(calls), "call"))
+    for call in calls:
+        who = f"{call['role'] or 'role not known'}  {call['digest']}  "
+        if "fault" in call:
+            branch.add(line(who, (call["fault"], "red")))
+            continue
+        used = {True: "reused", False: "made by this job", None: "made or reused: not known"}[call["reused"]]
+        tokens = f"{call['prompt_tokens']} + {call['completion_tokens']} tokens"
+        cost = f", {call['usd']:g} USD" if call["usd"] is not None else ""
+        branch.add(line(f"{who}{call['model']}, {tokens}{cost}, {used} ({call['made_by']}, {call['at']})"))
+
+
+def _dataset(tree: Tree, one: Facts) -> None:
+    name = f"dataset {one['dataset']}, from generation {one['generation']}: "
+    if not one["rows"]:
+        branch = tree.add(line(name, ("dropped", "yellow")))
+        reasons = one["dropped"] or ["the report does not tell why"]
+        branch.add(line(f"{'by' if len(reasons) == 1 else 'by one of'} {'; '.join(reasons)}"))
+        return
+    branch = tree.add(line(name, number_of(len(one["rows"]), "row")))
+    for row in one["rows"]:
+        leaf = branch.add(line(f"split {row['split']}  {row['file']} row {row['row']}"))
+        if "chosen" in row:
+            sides = f"{row['chosen_candidate']} over {row['rejected_candidate']}, margin {row['margin']}"
+            leaf.add(line(f"pair of round {row['round']}: {sides}"))
+            leaf.add(line(f"chosen: {_text(row['chosen'])}"))
+            leaf.add(line(f"rejected: {_text(row['rejected'])}"))
+    if one["passed"]:
+        branch.add(line(f"filters passed: {'; '.join(one['passed'])}"))
+    for mix in one["mix"]:
+        wanted = "all that are left" if mix["share"] is None else f"share {mix['share']:g} wanted"
+        got = "" if mix["realised_share"] is None else f", {mix['realised_share']:.1%} of the dataset"
+        branch.add(line(f"mix: {wanted}{got}; {mix['rows_kept']} of {mix['rows_in']} rows of the source kept"))
+
+
+def _response(tree: Tree, one: Facts) -> None:
+    who = f"response of subject {one['subject']} (condition {one['condition']}, {one['role']} set {one['set']})"
+    branch = tree.add(line(f"{who}  {_place(one)}, by {one['job']}"))
+    branch.add(line(f"answer ({one['finish_reason']}): {_text(one['answer'])}"))
+    _calls(branch, one["calls"])
+    for mark in one["markers"]:
+        found = f": {', '.join(mark['matched'])}" if mark["matched"] else ""
+        branch.add(line(f"markers: {mark['raw']} found, score {mark['capped']:g}{found}  {_place(mark)}"))
+    for verdict in one["rubric"]:
+        _rubric(branch, verdict)
+    for verdict in one["pairwise"]:
+        said = verdict["verdict"] or f"not readable: {_text(verdict['raw'])}"
+        sides = f"{verdict['first']} against {verdict['second']}, judge {verdict['judge']}, shown as {verdict['order']}"
+        _calls(branch.add(line(f"pairwise {sides}: {said}  {_place(verdict)}")), verdict["calls"])
+
+
+def _rubric(tree: Tree, one: Facts) -> None:
+    scores = ", ".join(f"{name} {_score(value)}" for name, value in sorted(one["components"].items()))
+    said = f"overall {one['overall']:.2f} ({scores})" if one["overall"] is not None else f"unscored: {one['reason']}"
+    failures = f"; critical: {', '.join(one['critical_failures'])}" if one["critical_failures"] else ""
+    leaf = tree.add(line(f"rubric, judge {one['judge']}, repeat {one['repeat']}: {said}{failures}  {_place(one)}"))
+    _calls(leaf, one["calls"])
+
+
+def _score(value: object) -> object:
+    return value.get("score") if isinstance(value, dict) else value
