@@ -119,7 +119,11 @@ def test_pairs_are_blind_asked_in_both_orders_and_mapped_back(
 
     client = judge("j", likes_keystones)
     target = tmp_path / "pairwise.parquet"
-    assert judge_pairs(responses, {"j": client}, pair_settings(), target) == {"failed": 0, "verdicts": 24, "unscored": 0}
+    assert judge_pairs(responses, {"j": client}, pair_settings(), target) == {
+        "failed": 0,
+        "verdicts": 24,
+        "unscored": 0,
+    }
     rows = read_parquet_rows(target)
     assert not any(name in asked["text"].lower() for asked in client.asked for name in ("student", "vanilla"))
     assert len({asked["seed_parts"] for asked in client.asked}) == 24

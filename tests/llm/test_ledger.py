@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from stillhouse.errors import LedgerError
-from stillhouse.llm.ledger import Bill, Ledger, decode_line, encode_line, verify_ledger
+from stillhouse.llm.ledger import Bill, Ledger, encode_line, verify_ledger
 from stillhouse.llm.requests import Completion, Request
+from stillhouse.provenance.ledger_lines import decode_line
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 BILL = Bill(0.5, 0.1, 1)

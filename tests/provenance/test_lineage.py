@@ -11,6 +11,7 @@ from stillhouse.llm.requests import Completion, Request
 from stillhouse.provenance.files import write_parquet
 from stillhouse.provenance.lineage import Lineage
 from stillhouse.provenance.records import digest_of, read_record, write_record
+from stillhouse.provenance.tables import Tables
 from stillhouse.provenance.verify import verify
 
 PROMPTS, ANSWERS, MODEL = (
@@ -76,7 +77,7 @@ def test_an_untouched_house_verifies_and_the_ancestry_reaches_calls(house: Path)
         "merge_generation",
         "collect_prompts",
     ]
-    assert lineage.call_digests(lineage.find(ANSWERS)) == [CALL.digest]
+    assert list(Tables(lineage).get(ANSWERS, "calls").call_groups()) == [[CALL.digest]]
     assert [item["path"] for item in lineage.sources(lineage.find(PROMPTS))] == ["prompts.jsonl"]
     found = verify(lineage, node, house / "results/ledger")
     assert (found.files, found.calls, found.faults) == (4, 1, [])

@@ -8,7 +8,6 @@ import pytest
 
 from stillhouse.errors import LedgerError
 from stillhouse.llm.ledger import Bill, Ledger, encode_line
-from stillhouse.llm.ledger import decode_line as decode_of_llm
 from stillhouse.llm.requests import Completion, Request
 from stillhouse.provenance import calls
 from stillhouse.provenance.calls import CallIndex
@@ -36,13 +35,18 @@ def index_of(house: Path) -> CallIndex:
     return CallIndex(house / "results/ledger", house)
 
 
+def size(index: CallIndex) -> int:
+    """How many calls it knows."""
+    return sum(len(index.matching(digit, 100)) for digit in "0123456789abcdef")
+
+
 def files(house: Path) -> list[Path]:
     return sorted((house / "results/ledger").glob("*.jsonl"))
 
 
 def test_every_call_is_found_by_its_digest_and_by_a_beginning_of_it(house: Path) -> None:
     index = index_of(house)
-    assert len(index) == 20
+    assert size(index) == 20
     for number in range(20):
         digest = request(number).digest
         found = index.get(digest)
@@ -62,13 +66,13 @@ def test_the_index_is_built_once_and_follows_the_ledger(house: Path, monkeypatch
     index_of(house)
     assert sorted(scanned) == [file.name for file in files(house)]
     scanned.clear()
-    assert len(index_of(house)) == 20 and scanned == []
+    assert size(index_of(house)) == 20 and scanned == []
     with open(files(house)[0], "ab") as stream:
         stream.write(encode_line(request(30), "m", Completion("late", "stop"), BILL))
     assert index_of(house).get(request(30).digest).call["answer"]["text"] == "late"
     assert set(scanned) == {files(house)[0].name}
     files(house)[1].unlink()
-    assert len(index_of(house)) == 11
+    assert size(index_of(house)) == 11
 
 
 def test_the_earliest_of_two_answers_counts(house: Path) -> None:
@@ -117,7 +121,7 @@ def test_an_index_of_another_layout_is_built_anew(house: Path) -> None:
     base = sqlite3.connect(file)
     base.executescript("DROP TABLE calls; CREATE TABLE calls (x); PRAGMA user_version = 99;")
     base.close()
-    assert len(index_of(house)) == 20
+    assert size(index_of(house)) == 20
 
 
 def test_where_no_index_can_be_kept_calls_are_found_all_the_same(house: Path) -> None:
@@ -128,24 +132,21 @@ def test_where_no_index_can_be_kept_calls_are_found_all_the_same(house: Path) ->
 def test_torn_and_foreign_lines_are_left_out(house: Path) -> None:
     with open(files(house)[1], "ab") as stream:
         stream.write(b'not json\n{"digest":"zz"}\n{"digest":"' + b"z" * 64 + b'","sum":""}\n{"digest":"ab')
-    assert len(index_of(house)) == 20
+    assert size(index_of(house)) == 20
 
 
 def test_an_empty_ledger_has_no_calls(tmp_path: Path) -> None:
     (tmp_path / "results/ledger").mkdir(parents=True)
-    assert len(index_of(tmp_path)) == 0
+    assert size(index_of(tmp_path)) == 0
 
 
-def test_lines_are_read_as_the_ledger_reads_them(house: Path) -> None:
+def test_lines_of_the_ledger_are_checked_to_the_byte(house: Path) -> None:
     for file in files(house):
         for line in file.read_bytes().splitlines(keepends=True):
-            assert decode_line(line) == decode_of_llm(line) == check_line(line)
+            assert decode_line(line) == check_line(line)
             for damaged in (line[:-1], line[:50], line.replace(b"answer", b"unswer"), b"[]\n", b'{"digest":1}\n'):
-                with pytest.raises(ValueError) as ours:
+                with pytest.raises(ValueError, match="torn line|not a ledger entry|checksum differs"):
                     decode_line(damaged)
-                with pytest.raises(ValueError) as theirs:
-                    decode_of_llm(damaged)
-                assert str(ours.value) == str(theirs.value)
 
 
 def test_another_spelling_of_a_value_is_no_line_of_the_ledger(house: Path) -> None:

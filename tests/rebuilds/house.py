@@ -144,7 +144,9 @@ class House:
         found = {}
         for file in sorted(results.rglob("*")):
             relative = file.relative_to(results)
-            outside = relative.parts[0] in (".store", "ledger", "provenance") or file.name.endswith("record.json")
+            outside = relative.parts[0] in (".store", ".token.json", "ledger", "provenance") or file.name.endswith(
+                "record.json"
+            )
             if file.is_file() and not outside:
                 found[relative.as_posix()] = file.read_bytes()
         return found

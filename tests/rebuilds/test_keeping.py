@@ -25,6 +25,18 @@ def test_planning_over_results_alone_stops_and_names_adopt(bare: House) -> None:
     assert "make adopt" in done.stdout and "Traceback" not in done.stdout
 
 
+def test_results_of_another_folder_are_not_taken_for_those_remembered(house: House, built: House) -> None:
+    """results/ put over those of another recipe, whose memory would say that nothing is to be done."""
+    house.change(lambda study: study["adapters"]["mixed"].update(lora={"rank": 2, "alpha": 8}))
+    house.run("adapters")
+    shutil.rmtree(house.study / "results")
+    shutil.copytree(built.study / "results", house.study / "results")
+    done = house.snakemake("-n")
+    assert done.returncode != 0 and "remembers other results" in done.stdout and "make adopt" in done.stdout
+    assert house.script("adopt.py", *STUDY, "--partly").returncode == 0
+    assert "train_adapter" in house.planned()
+
+
 def test_adopted_results_have_nothing_to_be_done(bare: House) -> None:
     done = bare.script("adopt.py", *STUDY)
     assert done.returncode == 0, done.stdout

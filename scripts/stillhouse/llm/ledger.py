@@ -5,7 +5,6 @@ files. A line that a kill tore off is left out by readers and told by `verify`. 
 request, the earlier one counts.
 """
 
-import json
 import logging
 import os
 import secrets
@@ -17,11 +16,10 @@ from typing import Any
 
 from stillhouse.errors import LedgerError
 from stillhouse.llm.requests import Call, Completion, Request
-from stillhouse.provenance.digests import canonical_json, digest_json, digest_text
+from stillhouse.provenance.digests import canonical_json, digest_text
+from stillhouse.provenance.ledger_lines import SUM_LENGTH, decode_line, scan_file
 
 logger = logging.getLogger(__name__)
-
-SUM_LENGTH = 16
 
 
 @dataclass(frozen=True)
@@ -73,31 +71,6 @@ def encode_line(request: Request, name: str, completion: Completion, bill: Bill)
     return f'{{"digest":"{request.digest}","sum":"{digest_text(body)[:SUM_LENGTH]}","call":{body}}}\n'.encode(
         "utf-8", "surrogatepass"
     )
-
-
-def decode_line(line: bytes) -> tuple[str, dict[str, Any]]:
-    """The digest and the call of a ledger line; raises `ValueError` with the reason when it cannot be trusted."""
-    if not line.endswith(b"\n"):
-        raise ValueError("torn line (no newline at its end)")
-    try:
-        entry = json.loads(line)
-        digest, checksum, call = entry["digest"], entry["sum"], entry["call"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError("not a ledger entry") from error
-    if digest_text(canonical_json(call))[:SUM_LENGTH] != checksum:
-        raise ValueError("checksum differs: the line was changed after it was written")
-    if digest_json(call["request"]) != digest:
-        raise ValueError("digest is not that of the request in the line")
-    return digest, call
-
-
-def scan_file(file: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (line number from 1, offset in bytes, line) of a ledger file."""
-    offset = 0
-    with open(file, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            yield number, offset, line
-            offset += len(line)
 
 
 class Ledger:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stillhouse.errors import LedgerError
-from stillhouse.llm.ledger import decode_line, scan_file
 from stillhouse.prompts.needles import SEPARATOR, Evidence, Needle, Needles, key_of, skeleton, stands_alone
 from stillhouse.prompts.remains import is_parquet, search_file
 from stillhouse.prompts.taken import ANSWER, PROMPT, TEXTS, SetSource, Taken, calls_of, find_taken, identified_rows
 from stillhouse.provenance.files import atomic_path
+from stillhouse.provenance.ledger_lines import decode_line, scan_file
 from stillhouse.study.excludes import Exclude
 
 STORE = ".store"

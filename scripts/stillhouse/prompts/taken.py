@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stillhouse.llm.ledger import decode_line, scan_file
 from stillhouse.prompts.collect import CollectSettings, Entry, Row, collect, matches, turns
 from stillhouse.prompts.needles import SEPARATOR, SHORT, Needle, key_of, plain, skeleton, stands_alone
 from stillhouse.prompts.remains import is_parquet, open_parquet
 from stillhouse.provenance.digests import canonical_json, prompt_id
+from stillhouse.provenance.ledger_lines import decode_line, scan_file
 from stillhouse.study.excludes import PROMPT_ID, Exclude
 
 TEXTS = ("answer", "draft", "reasoning", "raw", "completion", "chosen", "rejected")

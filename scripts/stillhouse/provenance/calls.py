@@ -54,9 +54,6 @@ class CallIndex:
         self._again: set[str] = set()
         self._refresh()
 
-    def __len__(self) -> int:
-        return self._base.execute("SELECT count(DISTINCT digest) FROM calls").fetchone()[0]
-
     def matching(self, prefix: str, limit: int = 10) -> list[str]:
         """Digests that begin with the hex digits `prefix`, sorted, `limit` at most."""
         if not prefix or not set(prefix.lower()) <= set("0123456789abcdef") or len(prefix) > 64:

@@ -10,7 +10,7 @@ import yaml
 
 from stillhouse.errors import StillhouseError
 from stillhouse.provenance.code import WORKFLOW
-from stillhouse.provenance.planning import ADOPTING
+from stillhouse.provenance.planning import ADOPTING, mark_unfinished
 
 PROFILE = WORKFLOW / "profiles/default/config.yaml"
 
@@ -41,8 +41,6 @@ class Graph:
 
     def forget(self, job: Any) -> None:
         """Make the next plan run the job."""
-        from stillhouse.provenance.planning import mark_unfinished
-
         mark_unfinished(self._workflow, [job])
 
     @contextmanager

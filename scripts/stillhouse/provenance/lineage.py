@@ -16,8 +16,8 @@ from stillhouse.provenance.records import read_record
 
 RESULTS = "results"
 RECORD, SUFFIX = "record.json", ".record.json"
-APART = (".store", "ledger")
-"""Folders of results/ that hold no records."""
+APART = (".store", ".token.json", "ledger")
+"""What of results/ holds no records and is no artefact."""
 
 _FILE = {"path": str, "sha256": str, "size": int}
 
@@ -234,18 +234,6 @@ class Lineage:
                 order[current] = None
                 waiting.extend(step(current))
         return list(order)
-
-    def call_digests(self, node: Node) -> list[str]:
-        """Digests of the calls that the rows of a job's parquet files name, sorted."""
-        import pyarrow.parquet as pq
-
-        found: set[str] = set()
-        for path in node.artefacts:
-            file = self.root / path
-            if file.suffix == ".parquet" and file.is_file() and "calls" in pq.read_schema(file).names:
-                for calls in pq.read_table(file, columns=["calls"])["calls"].to_pylist():
-                    found.update(calls or ())
-        return sorted(found)
 
 
 def record_files(results: Path) -> Iterator[Path]:

@@ -7,13 +7,14 @@ its own mark, and the marks of those that failed are set again when the run ends
 """
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import RecordError
-from stillhouse.provenance.files import write_json
+from stillhouse.provenance.files import read_json, write_json
 from stillhouse.provenance.guards import begin_counting
 from stillhouse.provenance.owner import OWNER, survivors
 from stillhouse.provenance.records import host, now
@@ -22,6 +23,7 @@ UNFINISHED = "unfinished: this job was planned and did not end well"
 LITTER = (".*.tmp", ".stage-*")
 """Names of `files.atomic_path`, `store.place_file` and `weights.staged_folder`."""
 ADOPTING = "STILLHOUSE_ADOPTING"
+MEMORY_TOKEN, RESULTS_TOKEN = Path(".snakemake/stillhouse.token.json"), Path("results/.token.json")
 
 
 def mark_unfinished(workflow: Any, jobs: Iterable[Any]) -> None:
@@ -40,6 +42,7 @@ def mark_unfinished(workflow: Any, jobs: Iterable[Any]) -> None:
 
 def begin_run(workflow: Any) -> None:
     """Hook `onstart`: mark what the run will do, and say who does it."""
+    bind_memory()
     write_json(OWNER, {"host": host(), "pid": os.getpid(), "started": now()})
     begin_counting()
     sweep_litter(Path("results"))
@@ -66,21 +69,44 @@ def end_run(workflow: Any) -> None:
     OWNER.unlink(missing_ok=True)
 
 
+def bind_memory() -> None:
+    """Write one token into results/ and .snakemake/, so that planning sees when they do not belong together.
+
+    Every run writes a new one: an older state of results/ that is put back is noticed too. While both are written,
+    the old token counts as well.
+    """
+    token, old = secrets.token_hex(16), _tokens(MEMORY_TOKEN)
+    write_json(MEMORY_TOKEN, [*old[-1:], token])
+    write_json(RESULTS_TOKEN, [token])
+    write_json(MEMORY_TOKEN, [token])
+
+
+def _tokens(file: Path) -> list[str]:
+    try:
+        return list(read_json(file))
+    except (OSError, ValueError):
+        return []
+
+
 def check_memory(folder: Path = Path(".")) -> None:
-    """Refuse to plan over results whose .snakemake/ is missing: changed values would go unseen.
+    """Refuse to plan over results that .snakemake/ does not know: changed values would go unseen.
 
     Raises `RecordError` that names `make adopt`.
     """
+    if os.environ.get(ADOPTING):
+        return
     memory = folder / ".snakemake"
     known = (memory / "metadata.db").is_file() or any((memory / "metadata").glob("*"))
-    if known or os.environ.get(ADOPTING):
+    bound = _tokens(folder / MEMORY_TOKEN)
+    if known and (not bound or set(bound) & set(_tokens(folder / RESULTS_TOKEN))):
         return
     record = next(_any_record(folder / "results"), None)
     if record is not None:
+        told = "remembers other results" if known else "remembers none of it"
         raise RecordError(
-            f"results/ holds finished work ({record.relative_to(folder)}) but .snakemake/ remembers none of it. Were "
-            "the results moved here without .snakemake/? Then `make adopt` checks every file against its record and "
-            "takes it over. To build anew, delete all of results/ but results/ledger"
+            f"results/ holds finished work ({record.relative_to(folder)}) but .snakemake/ {told}. Were the results moved "
+            "here without .snakemake/? Then `make adopt` checks every file against its record and takes it over. To build "
+            "anew, delete all of results/ but results/ledger"
         )
 
 

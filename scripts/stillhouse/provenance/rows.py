@@ -26,7 +26,7 @@ def find_prompt(tables: Tables, name: str, within: Table | None = None) -> str:
     Only rows of `within` count where it is given. Raises `RecordError` when nothing or more than one fits.
     """
     for group in [[within]] if within else [tables.all("prompts"), tables.all()]:
-        for look in (_same, _named, _beginning):
+        for look in (_same, Table.named, Table.beginning_with):
             found = {one: table for table in group for one in tables.tried(lambda t=table, f=look: f(t, name), [])}
             if len(found) == 1:
                 return next(iter(found))
@@ -38,14 +38,6 @@ def find_prompt(tables: Tables, name: str, within: Table | None = None) -> str:
 
 def _same(table: Table, name: str) -> list[str]:
     return [name] if table.count(name) else []
-
-
-def _named(table: Table, name: str) -> list[str]:
-    return table.named(name)
-
-
-def _beginning(table: Table, name: str) -> list[str]:
-    return table.beginning_with(name)
 
 
 def _ambiguous(tables: Tables, name: str, found: dict[str, Table]) -> str:

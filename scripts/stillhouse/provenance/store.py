@@ -10,7 +10,7 @@ from typing import Any
 
 from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import read_json, write_json
-from stillhouse.provenance.records import FileDigest
+from stillhouse.provenance.records import FileDigest, seal
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ def save(key: str, artefacts: list[FileDigest], kept: Kept) -> None:
         name = f"{number:04d}"
         place_file(Path(artefact.path), folder / name)
         files.append({"name": name, "sha256": artefact.sha256, "path": artefact.path})
-    write_json(folder / MANIFEST, {"files": files, "rule": kept.rule, "facts": kept.facts, "run": kept.run})
+    manifest = {"files": files, "rule": kept.rule, "facts": kept.facts, "run": kept.run}
+    write_json(folder / MANIFEST, seal(manifest))
 
 
 def restore(key: str, outputs: list[Path]) -> Kept | None:
@@ -99,7 +100,7 @@ def _sound_manifest(folder: Path, count: int) -> dict[str, Any] | None:
         manifest = read_json(folder / MANIFEST)
         files = [(folder / file["name"], file["sha256"]) for file in manifest["files"]]
         sound = len(files) == count and all(digest_file(file) == sha256 for file, sha256 in files)
-        return manifest if sound and isinstance(manifest["facts"], dict) and {"rule", "run"} <= set(manifest) else None
+        return manifest if sound and seal(manifest) == manifest else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

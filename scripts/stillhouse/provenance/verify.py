@@ -101,6 +101,7 @@ def _tell_unknown(lineage: Lineage, result: Verification) -> None:
     for folder, names, files in os.walk(lineage.root / RESULTS):
         if Path(folder) == lineage.root / RESULTS:
             names[:] = [name for name in names if name not in APART]
+            files = [name for name in files if name not in APART]
         for name in sorted(files):
             file = Path(folder) / name
             path = file.relative_to(lineage.root).as_posix()
@@ -130,8 +131,9 @@ def _check_calls(lineage: Lineage, nodes: list[Node], folder: Path, result: Veri
             result.faults.append(Fault(table.path, table.node.job, reason))
     faulty = {fault.path for fault in result.faults}
     for text in tables.damaged:  # a file that its record finds sound and that cannot be read
-        if text.split(" ", 1)[0] not in faulty:
-            result.notes.append(Note("damaged", text.split(" ", 1)[0], text))
+        path = text.split(" (", 1)[0]
+        if path not in faulty:
+            result.notes.append(Note("damaged", path, text))
 
 
 def _unanswered(table: Table, answered: set[str], result: Verification) -> list[str]:
@@ -146,28 +148,35 @@ def _check_ledger(lineage: Lineage, folder: Path, result: Verification) -> set[s
     """Check every line; the digests that are answered."""
     writers = {"-".join([node.rule, *node.wildcards.values()]): node.job for node in lineage.nodes}
     answered: set[str] = set()
-    twice: dict[str, int] = {}
-    files = sorted(folder.glob("*.jsonl"))
-    for file in track(files, "ledger"):
+    for file in track(sorted(folder.glob("*.jsonl")), "ledger"):
         path = file.relative_to(lineage.root).as_posix() if file.is_relative_to(lineage.root) else str(file)
         writer = file.stem.rsplit("-", 1)[0]
         job = writers.get(writer, writer)
-        for number, _, line in scan_file(file):
-            result.lines += 1
-            try:
-                digest = check_line(line)[0]
-            except ValueError as error:
-                if is_torn(line):
-                    text = f"line {number} was cut off by a kill; its call will be made again"
-                    result.notes.append(Note("torn", path, text))
-                    continue
-                result.faults.append(Fault(path, job, f"line {number}: {error}"))
-                continue
-            if digest in answered:
-                twice[path] = twice.get(path, 0) + 1
-            answered.add(digest)
-    result.notes += [
-        Note("twice", path, f"{count} of its calls were answered in another line, too; the earlier answer counts")
-        for path, count in twice.items()
-    ]
+        try:
+            twice = _check_lines(file, path, job, answered, result)
+        except OSError as error:
+            result.faults.append(Fault(path, job, f"cannot be read ({error.strerror})"))
+            continue
+        if twice:
+            text = f"{twice} of its calls were answered in another line, too; the earlier answer counts"
+            result.notes.append(Note("twice", path, text))
     return answered
+
+
+def _check_lines(file: Path, path: str, job: str, answered: set[str], result: Verification) -> int:
+    """Check the lines of one file of the ledger and add to `answered`; how many calls were answered there already."""
+    twice = 0
+    for number, _, line in scan_file(file):
+        result.lines += 1
+        try:
+            digest = check_line(line)[0]
+        except ValueError as error:
+            if is_torn(line):
+                text = f"line {number} was cut off by a kill; its call will be made again"
+                result.notes.append(Note("torn", path, text))
+            else:
+                result.faults.append(Fault(path, job, f"line {number}: {error}"))
+            continue
+        twice += digest in answered
+        answered.add(digest)
+    return twice
