@@ -145,7 +145,7 @@ def test_lines_of_the_ledger_are_checked_to_the_byte(house: Path) -> None:
         for line in file.read_bytes().splitlines(keepends=True):
             assert decode_line(line) == check_line(line)
             for damaged in (line[:-1], line[:50], line.replace(b"answer", b"unswer"), b"[]\n", b'{"digest":1}\n'):
-                with pytest.raises(ValueError, match="torn line|not a ledger entry|checksum differs"):
+                with pytest.raises(ValueError, match=r"torn line|not a ledger entry|checksum differs"):
                     decode_line(damaged)
 
 
