@@ -1,61 +1,10 @@
 # Provenance: what a study would cost before a call is made, and how all of it was made afterwards.
 from stillhouse.provenance.digests import digest_file
+from stillhouse.study.records import study_records
 
 WORKFLOW_FILES = sorted(
     ["LICENSE", "Snakefile", *(file.relative_to(WORKFLOW).as_posix() for file in WORKFLOW.glob("rules/*.smk"))]
 )
-
-
-def needed_models():
-    """Names of the models that the study needs as GGUF, and of those that it needs as safetensors."""
-    judged = [part for item in study.evaluations.values() for part in (item.rubric, item.pairwise) if part]
-    asked = [model for name in study.generations for model in plan.generation_models(name)]
-    files = plan.model_weights([*asked, *(judge for part in judged for judge in part.judges)])
-    for evaluation, item in study.evaluations.items():
-        files += [file for subject in item.subjects for file in plan.subject_weights(evaluation, subject)]
-    ggufs = {Path(file).parent.name for file in files if Path(file).match("results/models/*/model.gguf")}
-    whole = {plan.base_of(adapter) for adapter in study.adapters}
-    whole |= {model for model in ggufs if plan.hf_source(model)}
-    return sorted(ggufs | {model for model in whole if not plan.hf_source(model)}), sorted(whole)
-
-
-def study_records(wildcards):
-    """The record of every job that the study needs: those that rule `all` runs."""
-    ggufs, whole = needed_models()
-    generations, evaluations = study.generations, study.evaluations
-    return [
-        *expand(rules.prepare_gguf.output.record, model=ggufs),
-        *expand(rules.prepare_weights.output.record, model=whole),
-        *expand(rules.collect_prompts.output.record, prompts=sorted({item.prompts for item in generations.values()})),
-        *(f"{shard}.record.json" for name in generations for shard in plan.shards(name)),
-        *expand(rules.merge_generation.output.record, generation=generations),
-        *expand([rules.build_dataset.output.record, rules.write_dataset_card.output.record], dataset=study.datasets),
-        *expand(rules.train_adapter.output.record, adapter=study.adapters),
-        *(record for name in study.exports for record in export_records(name)),
-        *(record for name in evaluations for record in evaluation_records(name)),
-    ]
-
-
-def export_records(name):
-    """The records of an export's jobs."""
-    made = [rules.merge_adapter, rules.convert_gguf, rules.write_modelfile, rules.write_model_card]
-    if study.exports[name].adapter_gguf:
-        made.append(rules.convert_adapter_gguf)
-    return [
-        *expand([rule.output.record for rule in made], export=name),
-        *expand(rules.quantize_gguf.output.record, export=name, quant=study.exports[name].quants),
-    ]
-
-
-def evaluation_records(name):
-    """The records of an evaluation's jobs."""
-    item = study.evaluations[name]
-    return [
-        *expand(rules.collect_evaluation_prompts.output.record, evaluation=name, prompt_set=item.prompts),
-        *expand(rules.answer_subject.output.record, evaluation=name, subject=item.subjects),
-        *(f"{file}.record.json" for file in plan.judgements(name).values()),
-        *expand([rules.summarise_evaluation.output.record, rules.write_report.output.record], evaluation=name),
-    ]
 
 
 rule estimate:
@@ -84,7 +33,7 @@ rule write_lineage_page:
     message:
         "Write the lineage page of the study"
     input:
-        records=study_records,
+        records=study_records(plan),
     output:
         page=report(
             "results/provenance/lineage.html",
@@ -113,7 +62,7 @@ rule write_crate:
     message:
         "Write the RO-Crate of the study"
     input:
-        records=study_records,
+        records=study_records(plan),
         page=rules.write_lineage_page.output.page,
     output:
         crate="results/provenance/ro-crate-metadata.json",

@@ -25,10 +25,14 @@ def verification_lines(found: Verification) -> Iterator[Text]:
     for kind, count in shown.items():
         if count > ALIKE:
             yield line(("note", "yellow"), f" … and {count - ALIKE} more of the kind `{kind}` (--json lists all)")
-    looked = (
-        f"{found.files} files, {found.records} records, {found.lines} lines of the ledger, {found.calls} calls named "
-        f"by rows, {found.entries} entries of the store"
-    )
+    counts = {
+        "files": found.files,
+        "records": found.records,
+        "lines of the ledger": found.lines,
+        "calls named by rows": found.calls,
+        "entries of the store": found.entries,
+    }
+    looked = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     notes = f", {len(found.notes)} notes" if found.notes else ""
     if found.faults:
         yield line((f"{len(found.faults)} faults", "red"), f"{notes} in {looked}")

@@ -1,0 +1,66 @@
+"""The records of all jobs that a study needs: what the lineage page and the RO-Crate are made from.
+
+A test compares them with the outputs that Snakemake plans for rule `all`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from stillhouse.study.plan import Plan
+
+
+def study_records(plan: Plan) -> list[str]:
+    """Paths of the records, in the order of the stages."""
+    return [
+        *_models(plan),
+        *(f"results/prompts/{name}.parquet.record.json" for name in _prompt_sets(plan)),
+        *(record for name in plan.study.generations for record in _generation(plan, name)),
+        *(f"results/datasets/{name}/{file}" for name in plan.study.datasets for file in DATASET),
+        *(f"results/adapters/{name}/record.json" for name in plan.study.adapters),
+        *(record for name in plan.study.exports for record in _export(plan, name)),
+        *(record for name in plan.study.evaluations for record in _evaluation(plan, name)),
+    ]
+
+
+DATASET = ("record.json", "README.md.record.json")
+
+
+def _prompt_sets(plan: Plan) -> list[str]:
+    """Prompt sets that are asked; one that no generation names is never read."""
+    return sorted({item.prompts for item in plan.study.generations.values()})
+
+
+def _models(plan: Plan) -> Iterator[str]:
+    """Models that the study needs as GGUF, and those that it needs as safetensors."""
+    study = plan.study
+    judged = [part for item in study.evaluations.values() for part in (item.rubric, item.pairwise) if part]
+    asked = [model for name in study.generations for model in plan.generation_models(name)]
+    files = plan.model_weights([*asked, *(judge for part in judged for judge in part.judges)])
+    for evaluation, item in study.evaluations.items():
+        files += [file for subject in item.subjects for file in plan.subject_weights(evaluation, subject)]
+    ggufs = {Path(file).parent.name for file in files if Path(file).match("results/models/*/model.gguf")}
+    whole = {plan.base_of(adapter) for adapter in study.adapters}
+    whole |= {model for model in ggufs if plan.hf_source(model)}
+    ggufs |= {model for model in whole if not plan.hf_source(model)}
+    yield from (f"results/models/{model}/model.gguf.record.json" for model in sorted(ggufs))
+    yield from (f"results/models/{model}/record.json" for model in sorted(whole))
+
+
+def _generation(plan: Plan, name: str) -> Iterator[str]:
+    yield from (f"{shard}.record.json" for shard in plan.shards(name))
+    yield f"results/generations/{name}/record.json"
+
+
+def _export(plan: Plan, name: str) -> Iterator[str]:
+    folder = f"results/exports/{name}"
+    yield f"{folder}/merged/record.json"
+    yield from (f"{folder}/{name}-{suffix}.gguf.record.json" for suffix in plan.ggufs(name))
+    yield from (f"{folder}/{file}.record.json" for file in ("Modelfile", "README.md"))
+
+
+def _evaluation(plan: Plan, name: str) -> Iterator[str]:
+    folder = f"results/evaluations/{name}"
+    prompts = (plan.evaluation_prompts(name, key) for key in plan.study.evaluations[name].prompts)
+    files = [*prompts, *plan.responses(name), *plan.judgements(name).values()]
+    yield from (f"{file}.record.json" for file in files)
+    yield from (f"{folder}/{file}.record.json" for file in ("report.json", "report.html"))
