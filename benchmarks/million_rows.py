@@ -18,7 +18,7 @@ from stillhouse.prompts.read import SCHEMA as PROMPTS
 from stillhouse.provenance.digests import canonical_json, digest_json, digest_text, prompt_id
 from stillhouse.provenance.files import write_json, write_parquet
 from stillhouse.provenance.records import digest_of, write_record
-from stillhouse.tournament.generate import ANSWERS, FAILURES, SHARD
+from stillhouse.tournament.columns import ANSWERS, FAILURES, SHARD
 
 Row = dict[str, Any]
 

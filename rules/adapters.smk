@@ -42,4 +42,4 @@ rule train_adapter:
 rule adapters:
     """All adapters, trained."""
     input:
-        expand(rules.train_adapter.output.digests, adapter=study.adapters),
+        expand(list(rules.train_adapter.output), adapter=study.adapters),

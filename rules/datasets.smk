@@ -61,5 +61,5 @@ rule write_dataset_card:
 rule datasets:
     """All datasets, split, with their cards."""
     input:
-        expand(rules.build_dataset.output.train, dataset=study.datasets),
+        expand(list(rules.build_dataset.output), dataset=study.datasets),
         expand(rules.write_dataset_card.output.card, dataset=study.datasets),

@@ -183,4 +183,5 @@ rule write_report:
 rule evaluations:
     """All evaluation reports."""
     input:
-        expand(rules.write_report.output.html, evaluation=study.evaluations),
+        expand(list(rules.summarise_evaluation.output), evaluation=study.evaluations),
+        expand(list(rules.write_report.output), evaluation=study.evaluations),

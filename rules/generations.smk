@@ -55,4 +55,4 @@ rule merge_generation:
 rule generations:
     """All generations: prompts answered, merged from their shards."""
     input:
-        expand(rules.merge_generation.output.answers, generation=study.generations),
+        expand(list(rules.merge_generation.output), generation=study.generations),

@@ -5,7 +5,7 @@ from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     """Join the shards, sorted by prompt_id."""
-    from stillhouse.tournament.generate import merge_shards, remove_stale
+    from stillhouse.tournament.merge import merge_shards, remove_stale
     from stillhouse.tournament.settings import MergeSettings
 
     settings = MergeSettings.model_validate(params.recipe)

@@ -18,7 +18,7 @@ from stillhouse.provenance.records import read_record, write_record
 from stillhouse.provenance.row_differences import dataset_rows_between
 from stillhouse.provenance.rows import find_prompt
 from stillhouse.provenance.tables import Tables
-from stillhouse.tournament.generate import ANSWERS
+from stillhouse.tournament.columns import ANSWERS
 
 TRAIN = "results/datasets/mixed/train.parquet"
 GGUF = "results/exports/mixed/mixed-Q8_0.gguf"

@@ -37,7 +37,8 @@ from stillhouse.provenance.records import USAGE, digest_of, seeds_of, usage_of, 
 from stillhouse.study.base import Sampling
 from stillhouse.study.generations import Budget, Failures, Roles, Tournament
 from stillhouse.tournament.engine import Texts
-from stillhouse.tournament.generate import answer_shard, merge_shards
+from stillhouse.tournament.generate import answer_shard
+from stillhouse.tournament.merge import merge_shards
 from stillhouse.tournament.roles import load_templates
 from stillhouse.tournament.settings import MergeSettings, ShardSettings
 

@@ -308,6 +308,24 @@ def test_going_back_to_an_earlier_recipe(house: House) -> None:
     assert house.planned() == set()
 
 
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "adapters/mixed/adapter_model.safetensors",
+        "datasets/mixed/valid.parquet",
+        "generations/plans/failures.parquet",
+        "exports/mixed/mixed-Q8_0.gguf",
+        "evaluations/held/report.md",
+    ],
+)
+def test_a_lost_part_of_an_artefact_comes_back_without_work(house: House, lost: str) -> None:
+    before = house.artefacts()
+    (house.study / "results" / lost).unlink()
+    run = house.run()
+    assert run.ran == set() and run.reused and run.calls == 0
+    assert house.artefacts() == before
+
+
 def test_a_source_replaced_by_an_older_file(house: House) -> None:
     """`mv` and `cp -p` bring their time stamps along: the content decides all the same."""
     file = house.study / "markers.yaml"

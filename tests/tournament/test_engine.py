@@ -17,8 +17,10 @@ from stillhouse.prompts.read import read_prompts
 from stillhouse.provenance.files import read_parquet_rows
 from stillhouse.study.base import Sampling
 from stillhouse.study.generations import Budget, Failures, Roles, Tournament
+from stillhouse.tournament.columns import ANSWERS, FAILURES
 from stillhouse.tournament.engine import Texts
-from stillhouse.tournament.generate import ANSWERS, FAILURES, answer_shard, merge_shards
+from stillhouse.tournament.generate import answer_shard
+from stillhouse.tournament.merge import merge_shards
 from stillhouse.tournament.roles import load_templates
 from stillhouse.tournament.settings import MergeSettings, ShardSettings
 

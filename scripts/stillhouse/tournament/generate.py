@@ -1,63 +1,15 @@
-"""Answers a shard of prompts, and merges a generation's shards."""
+"""Answers a shard of prompts."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from stillhouse.errors import FailureShareError
 from stillhouse.llm.client import gather
 from stillhouse.provenance.digests import canonical_json
-from stillhouse.provenance.files import read_parquet_rows, write_parquet
+from stillhouse.provenance.files import write_parquet
+from stillhouse.tournament.columns import SHARD
 from stillhouse.tournament.engine import Contest, Models, StageError, Texts
-from stillhouse.tournament.settings import MergeSettings, ShardSettings
-
-ANSWERS = pa.schema(
-    [
-        ("prompt_id", pa.string()),
-        ("set", pa.string()),
-        ("id", pa.string()),
-        ("category", pa.string()),
-        ("difficulty", pa.string()),
-        ("prompt", pa.string()),
-        ("messages", pa.string()),
-        ("metadata", pa.string()),
-        ("generation", pa.string()),
-        ("method", pa.string()),
-        ("answer", pa.string()),
-        ("reasoning", pa.string()),
-        ("draft", pa.string()),
-        ("truncated", pa.bool_()),
-        ("converged", pa.bool_()),
-        ("rounds", pa.int32()),
-        ("winners", pa.list_(pa.string())),
-        ("transcript", pa.string()),
-        ("calls", pa.list_(pa.string())),
-        ("answer_call", pa.string()),
-    ]
-)
-
-FAILURES = pa.schema(
-    [
-        ("prompt_id", pa.string()),
-        ("set", pa.string()),
-        ("id", pa.string()),
-        ("category", pa.string()),
-        ("prompt", pa.string()),
-        ("generation", pa.string()),
-        ("stage", pa.string()),
-        ("reason", pa.string()),
-        ("attempts", pa.int32()),
-        ("raw", pa.string()),
-        ("calls", pa.list_(pa.string())),
-    ]
-)
-
-FAILURE_FIELDS = ("stage", "reason", "attempts", "raw")
-SHARD = pa.schema([*ANSWERS, *(FAILURES.field(name) for name in FAILURE_FIELDS)])
-"""A shard holds answered and failed prompts; `stage` is null where a prompt was answered."""
+from stillhouse.tournament.settings import ShardSettings
 
 
 def answer_shard(
@@ -102,40 +54,3 @@ async def _answer(row: dict[str, Any], models: Models, settings: ShardSettings, 
         "calls": contest.calls,
         "answer_call": outcome.answer_call,
     }
-
-
-def merge_shards(shards: list[Path], settings: MergeSettings, answers: Path, failures: Path) -> dict[str, Any]:
-    """Join shards, sorted by prompt_id, into `answers` and `failures`.
-
-    Raises `FailureShareError` when too many failed; `failures` is written before that, so that the reasons
-    can be read.
-    """
-    rows = sorted((row for shard in shards for row in read_parquet_rows(shard)), key=lambda row: row["prompt_id"])
-    failed = [row for row in rows if row["stage"] is not None]
-    answered = [row for row in rows if row["stage"] is None]
-    write_parquet(failures, list(_only(failed, FAILURES)), FAILURES)
-    write_parquet(answers, list(_only(answered, ANSWERS)), ANSWERS)
-    share = len(failed) / len(rows) if rows else 0.0
-    kept = failures.with_name(f"refused-{failures.name}")
-    kept.unlink(missing_ok=True)
-    if share > settings.failures.max_share:
-        write_parquet(kept, list(_only(failed, FAILURES)), FAILURES)
-        raise FailureShareError(
-            f"generation {settings.generation}: {len(failed)} of {len(rows)} prompts failed, more than "
-            f"failures.max_share {settings.failures.max_share:g} allows; first: {failed[0]['id']}: "
-            f"{failed[0]['stage']}: {failed[0]['reason']}; all of them: {kept}"
-        )
-    return {"prompts": len(rows), "answered": len(answered), "failed": len(failed)}
-
-
-def remove_stale(shards: list[Path]) -> None:
-    """Remove shard files of an earlier, larger number of shards, with their records."""
-    current = {shard.name for shard in shards}
-    for file in shards[0].parent.glob("*.parquet"):
-        if file.name not in current and file.stem.isdigit():
-            file.with_name(f"{file.name}.record.json").unlink(missing_ok=True)
-            file.unlink()
-
-
-def _only(rows: list[dict[str, Any]], schema: pa.Schema) -> Iterator[dict[str, Any]]:
-    return ({name: row[name] for name in schema.names} for row in rows)

@@ -1,0 +1,48 @@
+"""The columns of shards, answers and failures."""
+
+import pyarrow as pa
+
+ANSWERS = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("set", pa.string()),
+        ("id", pa.string()),
+        ("category", pa.string()),
+        ("difficulty", pa.string()),
+        ("prompt", pa.string()),
+        ("messages", pa.string()),
+        ("metadata", pa.string()),
+        ("generation", pa.string()),
+        ("method", pa.string()),
+        ("answer", pa.string()),
+        ("reasoning", pa.string()),
+        ("draft", pa.string()),
+        ("truncated", pa.bool_()),
+        ("converged", pa.bool_()),
+        ("rounds", pa.int32()),
+        ("winners", pa.list_(pa.string())),
+        ("transcript", pa.string()),
+        ("calls", pa.list_(pa.string())),
+        ("answer_call", pa.string()),
+    ]
+)
+
+FAILURES = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("set", pa.string()),
+        ("id", pa.string()),
+        ("category", pa.string()),
+        ("prompt", pa.string()),
+        ("generation", pa.string()),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("attempts", pa.int32()),
+        ("raw", pa.string()),
+        ("calls", pa.list_(pa.string())),
+    ]
+)
+
+FAILURE_FIELDS = ("stage", "reason", "attempts", "raw")
+SHARD = pa.schema([*ANSWERS, *(FAILURES.field(name) for name in FAILURE_FIELDS)])
+"""A shard holds answered and failed prompts; `stage` is null where a prompt was answered."""
