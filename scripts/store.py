@@ -7,6 +7,7 @@ python scripts/store.py --empty      remove all; costs the chance to reuse, noth
 
 import argparse
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -37,8 +38,6 @@ def main() -> int:
 
 
 def _current_keys() -> set[str]:
-    from pathlib import Path
-
     return {node.record["key"] for node in Lineage(Path(".")).nodes}
 
 

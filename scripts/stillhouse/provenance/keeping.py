@@ -9,7 +9,7 @@ from stillhouse.provenance.changes import Change, changes, record_of
 from stillhouse.provenance.code import WORKFLOW, code_digest
 from stillhouse.provenance.graph import Graph
 from stillhouse.provenance.job import build_key
-from stillhouse.provenance.planning import bind_memory
+from stillhouse.provenance.planning import bind_memory, unbind_memory
 from stillhouse.provenance.records import git_state, now, write_record
 
 
@@ -47,13 +47,14 @@ def adopt(graph: Graph, *, partly: bool = False) -> Outcome:
             agreed.append(job)
     if outcome.refused and not partly:
         return outcome
-    bind_memory()
+    unbind_memory()
     for job in agreed:
         graph.remember(job)
         outcome.kept.append(name_of(job))
     for job in graph.jobs:
         if name_of(job) in outcome.refused:
             graph.forget(job)
+    bind_memory()
     return outcome
 
 

@@ -81,6 +81,11 @@ def bind_memory() -> None:
     write_json(MEMORY_TOKEN, [token])
 
 
+def unbind_memory() -> None:
+    """Let planning stop until `bind_memory`: what is between the two may be cut off by a kill."""
+    write_json(MEMORY_TOKEN, [secrets.token_hex(16)])
+
+
 def _tokens(file: Path) -> list[str]:
     try:
         return list(read_json(file))
@@ -97,8 +102,8 @@ def check_memory(folder: Path = Path(".")) -> None:
         return
     memory = folder / ".snakemake"
     known = (memory / "metadata.db").is_file() or any((memory / "metadata").glob("*"))
-    bound = _tokens(folder / MEMORY_TOKEN)
-    if known and (not bound or set(bound) & set(_tokens(folder / RESULTS_TOKEN))):
+    remembered, there = set(_tokens(folder / MEMORY_TOKEN)), set(_tokens(folder / RESULTS_TOKEN))
+    if known and (remembered & there or not remembered | there):
         return
     record = next(_any_record(folder / "results"), None)
     if record is not None:
