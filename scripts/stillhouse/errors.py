@@ -25,8 +25,20 @@ class CallError(StillhouseError):
     """A model call failed for good, after all its tries."""
 
 
-class BudgetError(StillhouseError):
-    """The next call would pass the budget of the generation; everything paid for is in the ledger."""
+class StopError(StillhouseError):
+    """The run stops here and can go on later: no prompt failed, and everything paid for is in the ledger."""
+
+
+class BudgetError(StopError):
+    """The next call would pass the budget of the generation or the bound of the run."""
+
+
+class LimitError(StopError):
+    """A model's requests for today are used up."""
+
+
+class ServerError(StopError):
+    """A model's server has failed for so long that asking on is no use."""
 
 
 class FailureShareError(StillhouseError):
