@@ -8,7 +8,7 @@ SNAKEMAKE := $(BIN)/snakemake
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check docs dag estimate adopt resume store lock format clean distclean
+.PHONY: help setup demo test test-fast check docs dag estimate adopt resume retry store lock format clean distclean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,10 +22,10 @@ demo: setup ## set up, then build config/config.yaml on all cores (CORES=n for f
 	@for report in results/evaluations/*/report.html; do [ ! -e "$$report" ] || echo "report: $$report"; done
 
 test: setup ## all tests, with the slow ones (PYTEST="-k name" picks some)
-	@$(BIN)/python -m pytest $(PYTEST)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 test-fast: setup ## the tests that take seconds
-	@$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST)
 
 check: setup ## formatting, lint, schema and docs drift: what CI asks for
 	$(BIN)/ruff check .
@@ -57,6 +57,9 @@ adopt: setup ## take over a results/ that was moved here without .snakemake/ (AR
 
 resume: setup ## go on after a kill: unlock once nothing of the earlier run lives, then run (ARGS="--configfile STUDY")
 	@$(BIN)/python scripts/resume.py $(ARGS)
+
+retry: setup ## ask again for failed prompts, and nothing else (ARGS="GENERATION --configfile STUDY")
+	@$(BIN)/python scripts/retry.py $(ARGS)
 
 store: setup ## show the store of finished artefacts (ARGS=--prune or ARGS=--empty to clean it)
 	@$(BIN)/python scripts/store.py $(ARGS)

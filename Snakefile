@@ -35,6 +35,7 @@ rule all:
 # Snakemake's memory must not outlive a job that failed or was killed.
 onstart:
     begin_run(workflow)
+    shares.announce()
 
 
 onsuccess:

@@ -16,6 +16,7 @@ from stillhouse.provenance.software import software_versions
 from stillhouse.provenance.sources import source_digests
 from stillhouse.study.files import link_workflow
 from stillhouse.study.plan import load_plan
+from stillhouse.study.shares import Part, Shares, slots_resource
 
 try:
     if workflow.is_main_process:
@@ -26,6 +27,7 @@ except StillhouseError as error:
     raise WorkflowError(f"{type(error).__name__}: {error}") from None
 
 study = plan.study
+shares = Shares(study.models, workflow)
 
 
 def one_of(names):
@@ -68,3 +70,12 @@ def code(script):
 def software(script):
     """The `software` param: versions that the closure imports and that can change the result."""
     return f"software {canonical_json(software_versions(code_digest(WORKFLOW / 'scripts' / script).imports))}"
+
+
+def slots(asked, part=lambda wildcards: Part()):
+    """Resources: a job's slots of the models with limits among `asked(wildcards)`; `part` says which of how many it is."""
+
+    def of(model):
+        return lambda wildcards: shares.slots(model, part(wildcards)) if model in asked(wildcards) else 0
+
+    return {slots_resource(model): of(model) for model in shares}

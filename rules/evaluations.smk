@@ -16,6 +16,7 @@ rule answer_subject:
         "logs/benchmarks/answer_subject/{evaluation}/{subject}.tsv"
     threads: 1
     resources:
+        **slots(lambda wildcards: [study.evaluations[wildcards.evaluation].subjects[wildcards.subject].model]),
         mem_mb=4000,
         runtime=240,
     params:
@@ -75,6 +76,7 @@ rule judge_rubric:
         "logs/benchmarks/judge_rubric/{evaluation}.tsv"
     threads: 1
     resources:
+        **slots(lambda wildcards: study.evaluations[wildcards.evaluation].rubric.judges),
         mem_mb=2000,
         runtime=240,
     params:
@@ -107,6 +109,7 @@ rule judge_pairwise:
         "logs/benchmarks/judge_pairwise/{evaluation}.tsv"
     threads: 1
     resources:
+        **slots(lambda wildcards: study.evaluations[wildcards.evaluation].pairwise.judges),
         mem_mb=2000,
         runtime=240,
     params:

@@ -1,4 +1,5 @@
-# Generations: prompt sets answered by a single pass or a tournament, in shards, through the ledger.
+# Generations: prompt sets answered by a single pass or a tournament, in shards, through the ledger; their reports.
+from stillhouse.study import generation_reports
 
 
 rule answer_shard:
@@ -16,6 +17,10 @@ rule answer_shard:
         "logs/benchmarks/answer_shard/{generation}/{shard}.tsv"
     threads: 1
     resources:
+        **slots(
+            lambda wildcards: plan.generation_models(wildcards.generation),
+            lambda wildcards: Part(int(wildcards.shard), study.generations[wildcards.generation].shards),
+        ),
         mem_mb=2000,
         runtime=240,
     params:
@@ -52,7 +57,100 @@ rule merge_generation:
         "../scripts/merge_generation.py"
 
 
+rule check_drafts:
+    message:
+        "Compare the answers of generation {wildcards.generation} with their first drafts"
+    input:
+        unpack(lambda wildcards: plan.model_inputs(generation_reports.check_judges(plan, wildcards.generation))),
+        answers=rules.merge_generation.output.answers,
+        template=plan.judging_template("pairwise"),
+        weights=ancient(
+            lambda wildcards: plan.model_weights(generation_reports.check_judges(plan, wildcards.generation))
+        ),
+    output:
+        check="results/generations/{generation}/check.parquet",
+        record="results/generations/{generation}/check.parquet.record.json",
+    log:
+        "logs/check_drafts/{generation}.log",
+    benchmark:
+        "logs/benchmarks/check_drafts/{generation}.tsv"
+    threads: 1
+    resources:
+        **slots(lambda wildcards: generation_reports.check_judges(plan, wildcards.generation)),
+        mem_mb=2000,
+        runtime=240,
+    params:
+        recipe=recipe(lambda wildcards: generation_reports.recipe_check(plan, wildcards.generation)),
+        code=code("check_drafts.py"),
+        software=software("check_drafts.py"),
+        sources=sources(lambda wildcards: generation_reports.check_sources(plan, wildcards.generation)),
+    script:
+        "../scripts/check_drafts.py"
+
+
+rule report_generation:
+    message:
+        "Write the report of generation {wildcards.generation}"
+    input:
+        answers=rules.merge_generation.output.answers,
+        failures=rules.merge_generation.output.failures,
+        check=lambda wildcards: generation_reports.check_file(plan, wildcards.generation),
+    output:
+        summary="results/generations/{generation}/report.json",
+        html=report(
+            "results/generations/{generation}/report.html",
+            category="Generations",
+            labels={"generation": "{generation}", "file": "report"},
+            caption="../data/captions/generation.rst",
+        ),
+        markdown="results/generations/{generation}/report.md",
+        record="results/generations/{generation}/report.json.record.json",
+    log:
+        "logs/report_generation/{generation}.log",
+    benchmark:
+        "logs/benchmarks/report_generation/{generation}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        recipe=recipe(lambda wildcards: generation_reports.recipe_generation_report(plan, wildcards.generation)),
+        code=code("report_generation.py"),
+        software=software("report_generation.py"),
+    script:
+        "../scripts/report_generation.py"
+
+
+rule cost_generation:
+    message:
+        "Add up what generation {wildcards.generation} cost"
+    input:
+        answers=rules.merge_generation.output.answers,
+        failures=rules.merge_generation.output.failures,
+        check=lambda wildcards: generation_reports.check_file(plan, wildcards.generation),
+    output:
+        cost="results/generations/{generation}/cost.json",
+        record="results/generations/{generation}/cost.json.record.json",
+    log:
+        "logs/cost_generation/{generation}.log",
+    benchmark:
+        "logs/benchmarks/cost_generation/{generation}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        recipe=recipe(lambda wildcards: generation_reports.recipe_cost(plan, wildcards.generation)),
+        code=code("cost_generation.py"),
+        software=software("cost_generation.py"),
+    script:
+        "../scripts/cost_generation.py"
+
+
 rule generations:
-    """All generations: prompts answered, merged from their shards."""
+    """All generations: prompts answered, merged from their shards, with reports of outcome and cost."""
     input:
         expand(list(rules.merge_generation.output), generation=study.generations),
+        expand(list(rules.check_drafts.output), generation=generation_reports.checked(plan)),
+        expand(list(rules.report_generation.output), generation=study.generations),
+        expand(list(rules.cost_generation.output), generation=study.generations),

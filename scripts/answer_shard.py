@@ -1,13 +1,19 @@
 """Rule answer_shard: one shard of a generation, by a single pass or a tournament."""
 
+import os
 from pathlib import Path
 
 from stillhouse.provenance.job import Facts, Files, Params, run_job
+
+RETRY = "STILLHOUSE_RETRY"
+"""Environment variable of scripts/retry.py: ask again for what came back empty in an earlier run."""
 
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     """Answer the shard's prompts through the ledger."""
     from stillhouse.llm.factory import Clients
+    from stillhouse.llm.operations import bounds_of, prompts_at_once
+    from stillhouse.llm.purse import Purse
     from stillhouse.prompts.read import rows_of_shard
     from stillhouse.provenance.files import read_parquet_rows
     from stillhouse.tournament.engine import Texts
@@ -24,11 +30,24 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
         grammar=_read(inputs.get("grammar")),
         templates=load_templates(inputs.get("templates")) if settings.method == "tournament" else None,
     )
-    clients = Clients(params.config, Path("results/models"), params.writer, shards=settings.shards)
-    clients.usage.limit(settings.budget, len(mine) / max(len(rows), 1))
+    clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
+    budget, failures = bounds_of(params.config, settings.generation)
+    # by the shard's own work: what was spent on other prompts or by other words is another key
+    clients.usage.purse = Purse(budget, settings.generation, settings.shard, settings.shards, params.key)
     try:
-        facts = answer_shard(mine, clients, settings, texts, outputs.shard)
+        facts = answer_shard(
+            mine,
+            clients,
+            settings,
+            texts,
+            outputs.shard,
+            limit=prompts_at_once(params.config, [model["name"] for model in params.recipe["models"]]),
+            bearable=failures.max_share * len(rows),
+            retrying=bool(os.environ.get(RETRY)),
+            note=clients.usage.note,
+        )
     finally:
+        clients.usage.purse.close()
         clients.close()
     return {**facts, **clients.facts()}
 

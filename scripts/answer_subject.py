@@ -18,7 +18,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     rows = [row for file in inputs.get("prompts") for row in read_parquet_rows(file)]
     if recipe["kind"] == "recorded":
         return replay_recorded(rows, inputs.get("answers")[0], settings, outputs.responses)
-    clients = Clients(params.config, Path("results/models"), params.writer)
+    clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
     try:
         client, batch = _open(clients, inputs, recipe)
         system, grammar = _read(inputs.get("system")), _read(inputs.get("grammar"))

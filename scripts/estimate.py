@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stillhouse.provenance.files import read_parquet_rows
-from stillhouse.tournament.estimate import Estimate, estimate_evaluation, estimate_generation
+from stillhouse.tournament.estimate import Estimate, estimate_check, estimate_evaluation, estimate_generation
 
 FREE = {"input": 0.0, "output": 0.0}
 
@@ -17,11 +17,14 @@ def estimates(recipe: dict, prompts: list[Path], held_out: list[Path]) -> list[E
     prices = {name: FREE for name in recipe["models"] if name not in recipe["api_models"]}
     prices.update(recipe["prices"])
     sets = {file.stem: read_parquet_rows(file) for file in prompts}
-    found = [estimate_generation(n, item, sets[item["prompts"]], prices) for n, item in recipe["generations"].items()]
+    found = []
+    for name, item in recipe["generations"].items():
+        rows = sets[item["prompts"]]
+        found += [estimate_generation(name, item, rows, prices), estimate_check(name, item, rows, prices)]
     for name, item in recipe["evaluations"].items():
         rows = [row for file in held_out if file.parts[-3] == name for row in read_parquet_rows(file)]
         found += estimate_evaluation(name, item, rows, prices)
-    return found
+    return [item for item in found if item is not None]
 
 
 def show(found: list[Estimate]) -> None:

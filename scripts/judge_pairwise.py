@@ -13,7 +13,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
 
     recipe = {key: value for key, value in params.recipe.items() if key != "models"}
     settings = PairwiseSettings.model_validate(recipe)
-    clients = Clients(params.config, Path("results/models"), params.writer)
+    clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
     judges = {name: clients[name] for name in settings.judges}
     try:
         facts = judge_pairs(inputs.get("responses"), judges, settings, outputs.judgements, inputs.template)

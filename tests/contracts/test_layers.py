@@ -41,6 +41,7 @@ from stillhouse.provenance.software import software_versions
 from stillhouse.provenance.sources import source_digests
 from stillhouse.study.files import link_workflow
 from stillhouse.study.plan import load_plan
+from stillhouse.study.shares import Part, Shares, slots_resource
 print(time.perf_counter() - started)
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """

@@ -20,7 +20,18 @@ ORDER = (
     "priority",
     "script",
 )
-TOOLS = {"accept.py", "adopt.py", "render_docs.py", "resume.py", "store.py", "takedown.py", "trace.py", "why.py"}
+TOOLS = {
+    "accept.py",
+    "adopt.py",
+    "ledger.py",
+    "render_docs.py",
+    "resume.py",
+    "retry.py",
+    "store.py",
+    "takedown.py",
+    "trace.py",
+    "why.py",
+}
 """Scripts that people run themselves."""
 UNMEASURED = {"estimate"}
 

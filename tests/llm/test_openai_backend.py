@@ -10,13 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import openai
 import pytest
 
-from stillhouse.errors import CallError, StudyError
+from stillhouse.errors import CallError, LimitError, ServerError, StudyError
 from stillhouse.llm import openai_backend
-from stillhouse.llm.client import Client, gather
+from stillhouse.llm.client import Client
 from stillhouse.llm.ledger import Ledger
-from stillhouse.llm.openai_backend import OpenAIBackend
+from stillhouse.llm.openai_backend import MalformedAnswerError, OpenAIBackend, parse, retry_after
+from stillhouse.llm.running import gather
 from stillhouse.study.base import Sampling
 from stillhouse.study.models import Limits, OpenAIModel
 
@@ -63,6 +66,7 @@ class Handler(BaseHTTPRequestHandler):
             step = server.steps[min(len(server.requests), len(server.steps) - 1)]
             sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.requests.append({"at": time.monotonic(), "json": sent, "key": self.headers["Authorization"]})
+            self.sent = sent
         time.sleep(server.pause)
         with server.lock:
             server.now -= 1
@@ -97,10 +101,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
     found.server_close()
 
 
-def client(server: ThreadingHTTPServer, folder: Path, share: float = 1.0, **changes: Any) -> Client:
+def client(server: ThreadingHTTPServer, folder: Path, slots: int | None = None, **changes: Any) -> Client:
     values = {"backend": "openai", "base_url": f"http://127.0.0.1:{server.server_port}/v1", "model": "the-model"}
     model = OpenAIModel(**{**values, "api_key_env": "PLANTED_KEY", "timeout_s": 5, **changes})
-    return Client("api", OpenAIBackend(model, {"backend": "openai", "model": model.model}, share=share), Ledger(folder))
+    identity = {"backend": "openai", "model": model.model}
+    return Client("api", OpenAIBackend(model, identity, name="api", slots=slots), Ledger(folder))
 
 
 def ask(client: Client, text: str = "Hi?", sampling: Sampling | None = None) -> Any:
@@ -123,7 +128,7 @@ def test_what_may_pass_is_tried_again_until_it_does(server, tmp_path: Path) -> N
     assert (told(tmp_path)["tries"], told(tmp_path)["served_model"]) == (11, "served-m")
 
 
-@pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
+@pytest.mark.parametrize("code", [400, 404, 413, 422])
 def test_other_refusals_fail_at_once_with_the_servers_words(server, tmp_path: Path, code: int) -> None:
     server.steps = [status(code, "no such model, sorry")]
     with pytest.raises(CallError, match="no such model, sorry"):
@@ -132,38 +137,136 @@ def test_other_refusals_fail_at_once_with_the_servers_words(server, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_it_gives_up_after_the_last_try_with_the_last_words(server, tmp_path: Path) -> None:
-    server.steps = [status(503, "overloaded today")]
-    with pytest.raises(CallError, match=r"overloaded today.*after 3 tries"):
-        gather([ask(client(server, tmp_path, max_tries=3))])
-    assert len(server.requests) == 3
+def failing_on(word: str, bad: Callable, good: Callable) -> Callable:
+    """Answers prompts with `word` in them by `bad`, all others by `good`."""
+
+    def step(handler: "Handler") -> None:
+        (bad if word in json.dumps(handler.sent) else good)(handler)
+
+    return step
+
+
+def test_a_request_that_alone_keeps_failing_fails_with_the_servers_last_words(server, tmp_path: Path) -> None:
+    server.steps = [failing_on("poison", status(503, "overloaded today"), ok())]
+    asked = client(server, tmp_path, max_tries=3)
+    assert gather([ask(asked, "fine")])[0].text == "Hello."
+    with pytest.raises(CallError, match=r"overloaded today.*after \d tries"):
+        gather([ask(asked, "poison")])
+    asked_for = [item["json"]["messages"][-1]["content"] for item in server.requests]
+    # nobody else was answered meanwhile: the server has to show by one token each that it is there
+    assert asked_for == ["fine", *["poison"] * 3, *["ping", "poison"] * 3]
+    assert server.requests[4]["json"]["max_tokens"] == 1
+
+
+def test_beside_others_that_are_answered_it_fails_after_its_tries(server, tmp_path: Path) -> None:
+    server.steps = [failing_on("poison", status(500, "cannot"), ok())]
+    server.pause = 0.01
+    asked = client(server, tmp_path, max_tries=4, limits=Limits(concurrency=2))
+    calls = gather((failed_or_text(asked, f"{'poison' if n == 3 else 'fine'} {n}") for n in range(200)), limit=2)
+    assert calls.count("CallError") == 1
+    assert calls.count("Hello.") == 199
+    tried = [item["json"]["messages"][-1]["content"] for item in server.requests]
+    assert tried.count("poison 3") == 4
+
+
+async def failed_or_text(asked: Client, text: str) -> str:
+    try:
+        return (await ask(asked, text)).text
+    except CallError:
+        return "CallError"
+
+
+@pytest.mark.parametrize(
+    "outage", [status(503, "overloaded today"), drop, status(429, Retry_After="0.01"), text("<html>")]
+)
+def test_an_outage_stops_the_job_and_no_request_fails_of_it(server, tmp_path: Path, outage: Callable) -> None:
+    server.steps = [ok(), outage]
+    asked = client(server, tmp_path, max_tries=2, give_up_s=0.5, limits=Limits(concurrency=4))
+    began = time.monotonic()
+    with pytest.raises(ServerError, match=r"^api: nothing but failures since 20.* UTC .*the same command goes on"):
+        gather(failed_or_text(asked, f"Q{n}") for n in range(30))
+    assert time.monotonic() - began >= 0.5
+    with pytest.raises(ServerError):  # and it stays so for the job
+        gather([ask(asked, "later")])
+
+
+def test_an_outage_that_ends_in_time_costs_no_request(server, tmp_path: Path) -> None:
+    server.steps = [ok()] * 3 + [status(503)] * 60 + [ok()]
+    asked = client(server, tmp_path, max_tries=4, give_up_s=600, limits=Limits(concurrency=4))
+    calls = gather(failed_or_text(asked, f"Q{n}") for n in range(12))
+    assert calls == ["Hello."] * 12
+
+
+def test_a_name_that_resolves_to_nothing_is_told(server, tmp_path: Path) -> None:
+    asked = client(server, tmp_path, base_url="http://no-such-host.invalid/v1", give_up_s=0.1)
+    with pytest.raises(ServerError, match=r"(?i)connection error.*(resol|known|name)"):
+        gather([ask(asked)])
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(401, "bad key"), (402, "no credit"), (403, "no access"), (429, "insufficient_quota")]
+)
+def test_what_every_prompt_would_meet_stops_the_job_at_once(server, tmp_path: Path, code: int, words: str) -> None:
+    told = json.dumps({"error": {"message": words, "code": words, "type": words}})
+    server.steps = [lambda handler: handler.reply(code, told)]
+    asked = client(server, tmp_path, limits=Limits(concurrency=1))
+    with pytest.raises(ServerError, match=words):
+        gather(failed_or_text(asked, f"Q{n}") for n in range(5))
+    assert len(server.requests) == 1
+
+
+def test_a_moderated_prompt_fails_alone(server, tmp_path: Path) -> None:
+    server.steps = [status(403, "Your input was flagged"), ok(), status(403, "no"), ok()]
+    asked = client(server, tmp_path, limits=Limits(concurrency=1))
+    assert gather((failed_or_text(asked, f"Q{n}") for n in range(4)), limit=1) == ["CallError", "Hello."] * 2
+
+
+def test_a_refusal_with_retry_after_holds_back_the_others(server, tmp_path: Path) -> None:
+    server.steps, server.pause = [status(429, Retry_After="2"), ok()], 0.05
+    asked = client(server, tmp_path, limits=Limits(concurrency=2))
+    gather((ask(asked, f"Q{n}") for n in range(60)), limit=2)
+    after = sorted(item["at"] - server.requests[0]["at"] for item in server.requests)
+    assert not [at for at in after if 1.0 < at < 1.95]
+    assert after[-1] >= 1.95
+
+
+def test_the_days_requests_end_the_job(server, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    limits = Limits(concurrency=2, requests_per_day=5)
+    asked = client(server, tmp_path / "l", limits=limits)
+    with pytest.raises(LimitError, match=r"5 requests_per_day are used up.*goes on from 20.* 00:00 UTC"):
+        gather(failed_or_text(asked, f"Q{n}") for n in range(9))
+    assert len(server.requests) == 5
+    with pytest.raises(LimitError):  # another run of the same day
+        gather([ask(client(server, tmp_path / "l", limits=limits), "new")])
+    assert len(server.requests) == 5
 
 
 def test_a_provider_error_in_a_200_is_told(server, tmp_path: Path) -> None:
     server.steps = [ok({"error": {"message": "upstream gone", "code": 502}})]
-    with pytest.raises(CallError, match="upstream gone"):
-        gather([ask(client(server, tmp_path, max_tries=2))])
+    with pytest.raises(ServerError, match="upstream gone"):
+        gather([ask(client(server, tmp_path, max_tries=2, give_up_s=0.05))])
 
 
 def test_a_slow_answer_is_given_up_and_asked_for_again(server, tmp_path: Path) -> None:
     server.pause = 0.5
-    with pytest.raises(CallError, match="timed out"):
-        gather([ask(client(server, tmp_path, timeout_s=0.1, max_tries=2))])
-    assert len(server.requests) == 2
+    with pytest.raises(ServerError, match=r"timed out after 0\.1 s"):
+        gather([ask(client(server, tmp_path, timeout_s=0.1, max_tries=2, give_up_s=0.15))])
+    assert len(server.requests) >= 3
 
 
-@pytest.mark.parametrize(("limit", "share", "most"), [(3, 1.0, 3), (8, 0.25, 2), (2, 0.1, 1)])
+@pytest.mark.parametrize(("limit", "slots", "most"), [(3, None, 3), (8, 2, 2), (2, 1, 1), (2, 5, 2), (2, 0, 1)])
 def test_no_more_requests_than_the_limit_are_in_flight(
-    server, tmp_path: Path, limit: int, share: float, most: int
+    server, tmp_path: Path, limit: int, slots: int | None, most: int
 ) -> None:
     server.pause = 0.02
-    asked = client(server, tmp_path, share=share, limits=Limits(concurrency=limit))
+    asked = client(server, tmp_path, slots=slots, limits=Limits(concurrency=limit))
     gather(ask(asked, f"Q{n}") for n in range(14))
     assert server.most == most
 
 
 def test_requests_start_evenly_within_the_minute(server, tmp_path: Path) -> None:
-    asked = client(server, tmp_path, share=0.5, limits=Limits(concurrency=8, requests_per_minute=2400))
+    asked = client(server, tmp_path, slots=4, limits=Limits(concurrency=8, requests_per_minute=2400))
     gather(ask(asked, f"Q{n}") for n in range(8))
     starts = sorted(item["at"] for item in server.requests)
     assert starts[-1] - starts[0] >= 7 * 0.05 * 0.9
@@ -175,7 +278,7 @@ def test_the_key_reaches_the_server_and_nothing_else(server, tmp_path: Path, cap
     server.steps = [status(500, echo), ok(), status(401, echo)]
     asked = client(server, tmp_path)
     gather([ask(asked)])
-    with pytest.raises(CallError) as caught:
+    with pytest.raises(ServerError) as caught:
         gather([ask(asked, "again")])
     assert {item["key"] for item in server.requests} == {f"Bearer {KEY}"}
     assert KEY not in str(caught.value)
@@ -206,6 +309,8 @@ def test_a_missing_key_is_told_before_any_call(server, tmp_path: Path, monkeypat
         ({"content": "<think>because</think>Yes."}, "Yes.", "because"),
         ({"content": None, "reasoning_content": "because"}, "", "because"),
         ({"content": "half \ud83d"}, "half ?", None),
+        ({"content": [{"type": "text", "text": "Yes."}]}, "Yes.", None),
+        ({"content": "<think>so</think>Yes.", "reasoning": "because"}, "Yes.", "because\n\nso"),
     ],
 )
 def test_reasoning_is_kept_apart(server, tmp_path: Path, message: dict, answer: str, reasoning: str | None) -> None:
@@ -238,3 +343,44 @@ def test_another_url_asks_nothing_again(server, tmp_path: Path) -> None:
     gather([ask(client(server, tmp_path))])
     elsewhere = client(server, tmp_path, base_url="http://127.0.0.1:9/v1", timeout_s=1, max_tries=1)
     assert gather([ask(elsewhere)])[0].replayed
+
+
+NOW = "Sat, 21 Nov 2026 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ({"Retry-After": "3"}, 3.0), ({"Retry-After": " 0.5 "}, 0.5), ({"Retry-After": "1e9"}, 120.0), ({}, None),
+        ({"Retry-After": "-1"}, None), ({"Retry-After": "0"}, None), ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "inf"}, 120.0), ({"Retry-After": "soon"}, None), ({"Retry-After": ""}, None),
+        ({"Retry-After": "Sat, 21 Nov 2026 10:00:07 GMT", "Date": NOW}, 7.0),
+        ({"Retry-After": "Sat, 21 Nov 2026 09:00:00 GMT", "Date": NOW}, None),
+        ({"Retry-After": "Fri, 21 Nov 9999 10:00:00 GMT", "Date": NOW}, 120.0),
+        ({"Retry-After": "Sat, 99 Nov 2026 10:00:07 GMT", "Date": "never"}, None),
+    ],
+)  # fmt: skip
+def test_retry_after_in_all_its_forms(told: dict[str, str], seconds: float | None) -> None:
+    response = httpx2.Response(429, headers=told, request=httpx2.Request("POST", "http://127.0.0.1"))
+    assert retry_after(openai.APIStatusError("busy", response=response, body=None)) == seconds
+
+
+def test_a_truncated_answer_that_only_reasons_is_empty() -> None:
+    data = body("<think>on and on")
+    data["choices"][0]["finish_reason"] = "length"
+    found = parse(json.dumps(data).encode())
+    assert (found.text, found.reasoning, found.finish_reason) == ("", "on and on", "length")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"null", b"[]", b"7", b"\xff", b'{"choices": null}', b'{"choices": [null]}', b'{"choices": [{"message": 3}]}',
+        b'{"choices": [{"message": {"content": 3}}]}', b'{"choices": [{"message": {"content": "x"}, "error": {"code": 502}}]}',
+        b'{"choices": [{"message": {"content": "x"}, "finish_reason": "error"}]}',
+        b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": "many"}}', b"[" * 100_000,
+    ],
+)  # fmt: skip
+def test_what_is_no_completion_is_told_as_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedAnswerError):
+        parse(data)

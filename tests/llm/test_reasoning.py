@@ -22,6 +22,15 @@ from stillhouse.llm.reasoning import TAG, split_reasoning
         ("<think>a</think>One.<think>b</think>Two.", "One.Two.", "ab", ()),
         ("< think >why</ think >Answer.", "Answer.", "why", ()),
         ("<think>why</think>", "", "why", ()),
+        ("<reasoning>why</reasoning>Answer.", "Answer.", "why", ()),
+        ("<THOUGHT>why</thoughts>Answer.", "Answer.", "why", ()),
+        ('<think time="3s" id=1>why</think >Answer.', "Answer.", "why", ()),
+        ("One.<think/>Two.", "One.Two.", None, ()),
+        ("<thinker>is a word</thinker>", "<thinker>is a word</thinker>", None, ()),
+        ("I think < that > is </thought-out>", "I think < that > is </thought-out>", None, ()),
+        ("<th<think>why</think>ink>Answer.", "Answer.", "why", ("unclosed_think",)),
+        ("a</think>b</think>Answer.", "Answer.", "ab", ("unopened_think",)),
+        ("<think>a<think>b</think>Answer", "Answer", "ab", ("unclosed_think",)),
     ],
 )
 def test_forms(text: str, answer: str, reasoning: str | None, flags: tuple) -> None:
@@ -29,12 +38,30 @@ def test_forms(text: str, answer: str, reasoning: str | None, flags: tuple) -> N
     assert (split.answer, split.reasoning, split.flags) == (answer, reasoning, flags)
 
 
-PIECES = st.sampled_from(["<think>", "</think>", "<thinking>", "</THINK>", "a", "b ", "\n", "<", ">", "think", "/"])
+@pytest.mark.parametrize(
+    ("text", "answer", "reasoning"),
+    [
+        ("<think>on and on", "", "on and on"),
+        ("Yes. <think>on and on", "Yes.", "on and on"),
+        ("<think>a</think>Half an ans", "Half an ans", "a"),
+        ("<think>a<think>b</think>on", "", "abon"),
+        ("Half an ans", "Half an ans", None),
+    ],
+)
+def test_a_truncated_text_inside_a_block_was_still_reasoning(text: str, answer: str, reasoning: str | None) -> None:
+    split = split_reasoning(text, truncated=True)
+    assert (split.answer, split.reasoning) == (answer, reasoning)
 
 
-@given(st.lists(PIECES | st.text(max_size=8), max_size=14).map("".join))
-def test_no_tag_stays_and_no_word_is_lost(text: str) -> None:
-    split = split_reasoning(text)
+PIECES = st.sampled_from(
+    ["<think>", "</think>", "<thinking>", "</THINK>", "<thought a='1'>", "</reasoning>", "<think/>", "a", "b ", "\n"]
+    + ["<", ">", "think", "/", "<th", "ink>", "</th", " ", "=", "<think"]
+)
+
+
+@given(st.lists(PIECES | st.text(max_size=8), max_size=14).map("".join), st.booleans())
+def test_no_tag_stays_and_no_word_is_lost(text: str, truncated: bool) -> None:
+    split = split_reasoning(text, truncated=truncated)
     assert not TAG.search(split.answer)
     kept = sorted((split.answer + (split.reasoning or "")).replace(" ", ""))
     wanted = sorted(TAG.sub("", text).replace(" ", ""))

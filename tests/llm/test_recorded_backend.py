@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from stillhouse.errors import CallError, InputError
-from stillhouse.llm.client import Client, gather
+from stillhouse.llm.client import Client
 from stillhouse.llm.factory import Clients, open_backend
 from stillhouse.llm.ledger import Ledger
 from stillhouse.llm.recorded_backend import RecordedBackend
+from stillhouse.llm.running import gather
 from stillhouse.study.base import Sampling
 
 

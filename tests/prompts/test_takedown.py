@@ -14,13 +14,14 @@ import pytest
 import yaml
 
 from stillhouse.errors import InputError, LedgerError
-from stillhouse.llm.ledger import Bill, Ledger, verify_ledger
+from stillhouse.llm.ledger import Bill, Ledger
 from stillhouse.llm.requests import Completion, Request
 from stillhouse.prompts import takedown
 from stillhouse.prompts.collect import CollectSettings
 from stillhouse.prompts.takedown import Findings, check_takedown, purge
 from stillhouse.prompts.taken import SetSource
 from stillhouse.provenance.digests import canonical_json, prompt_id
+from stillhouse.provenance.ledger_check import check_ledger
 from stillhouse.study.excludes import Exclude
 
 WORKFLOW = Path(__file__).parents[2]
@@ -324,7 +325,7 @@ def test_a_purge_removes_their_calls_and_no_other_byte(tree: Tree) -> None:
     assert [folder.name for folder in (tree.root / "results/.store").iterdir()] == ["cd34"]
     after = tree.check(prompts=["plans:p1"])
     assert not after.ledger and not after.store and not after.leaks
-    assert verify_ledger(tree.ledger)[0] == 2
+    assert check_ledger(tree.ledger).lines == 2
 
 
 def test_a_torn_line_that_holds_the_prompt_goes_and_an_empty_file_with_it(tree: Tree) -> None:

@@ -177,3 +177,20 @@ def test_every_verdict_that_was_asked_for_is_there(tmp_path: Path, kind: str, ro
     assert judged_tree(tmp_path, kind, rows) == []
     assert "1 lost" in judged_tree(tmp_path, kind, rows[1:])[0]
     assert "1 foreign or doubled" in judged_tree(tmp_path, kind, [*rows, rows[0]])[0]
+
+
+def test_every_verdict_of_an_external_check_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "results/generations/g"
+    folder.mkdir(parents=True)
+    texts = [("c", "new", "old"), ("a", "new", "old"), ("b", "same", "same")]
+    answers = [{"prompt_id": name, "answer": answer, "draft": draft} for name, answer, draft in texts]
+    pq.write_table(pa.Table.from_pylist(answers), folder / "answers.parquet")
+    inputs = [{"name": "answers", "path": "results/generations/g/answers.parquet"}]
+    recipe = {"judges": ["j", "k", "j"], "limit": 2}
+    write_record(folder / "check.parquet.record.json", {"inputs": inputs, "artefacts": [], "recipe": recipe})
+    asked = [{"prompt_id": "a", "judge": row["judge"], "order": row["order"]} for row in PAIRWISE]
+    whole = [*asked, {"prompt_id": "b", "judge": None, "order": None}]
+    for rows, told in ((whole, []), (whole[1:], ["1 lost"]), ([*whole, whole[-1]], ["1 foreign or doubled"])):
+        pq.write_table(pa.Table.from_pylist(rows), folder / "check.parquet")
+        faults = [fault for fault in check_conservation(tmp_path) if "check.parquet" in fault]
+        assert [told[0] in fault for fault in faults] == [True] * len(told), faults

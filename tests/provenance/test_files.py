@@ -7,7 +7,16 @@ import pyarrow as pa
 import pytest
 
 from stillhouse.provenance.digests import canonical_json, digest_file, digest_json, prompt_id, seed_from
-from stillhouse.provenance.files import atomic_path, read_json, read_parquet_rows, write_json, write_parquet, write_text
+from stillhouse.provenance.files import (
+    atomic_path,
+    parquet_sink,
+    read_json,
+    read_parquet_rows,
+    stream_parquet_rows,
+    write_json,
+    write_parquet,
+    write_text,
+)
 
 SCHEMA = pa.schema([("id", pa.string()), ("calls", pa.list_(pa.string())), ("n", pa.int32())])
 
@@ -68,3 +77,29 @@ def test_digests() -> None:
     assert seed_from("a", 1) != seed_from("a1")
     assert seed_from("a", "b") != seed_from("b", "a")
     assert prompt_id([{"role": "user", "content": "x"}]) != prompt_id([{"role": "user", "content": "x "}])
+
+
+def test_rows_stream_into_parquet_and_out_again(tmp_path: Path) -> None:
+    rows = [{"id": f"row {number}", "calls": ["c"], "n": number} for number in range(25)]
+    for name in ("a", "b"):
+        with parquet_sink(tmp_path / name, SCHEMA, 10) as write:
+            for row in rows:
+                write(row)
+            assert not (tmp_path / name).exists()
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert list(stream_parquet_rows(tmp_path / "a")) == read_parquet_rows(tmp_path / "a") == rows
+    with parquet_sink(tmp_path / "none", SCHEMA, 10):
+        pass
+    assert list(stream_parquet_rows(tmp_path / "none")) == []
+
+
+@pytest.mark.parametrize("at", [0, 12, 24])
+def test_a_row_that_does_not_fit_leaves_no_file(tmp_path: Path, at: int) -> None:
+    def write_all() -> None:
+        with parquet_sink(tmp_path / "a", SCHEMA, 10) as write:
+            for number in range(25):
+                write({"id": "x", "n": "no number" if number == at else number})
+
+    with pytest.raises(pa.ArrowInvalid):
+        write_all()
+    assert list(tmp_path.iterdir()) == []

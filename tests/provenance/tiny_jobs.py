@@ -35,7 +35,7 @@ def run_tiny(
     )
     job = SimpleNamespace(
         rule=rule, input=inputs, output=outputs, params=params, wildcards=wildcards or {}, log=[f"{rule}.log"],
-        config={"study": "tiny"}, threads=1,
+        config={"study": "tiny"}, threads=1, resources={},
     )  # fmt: skip
     with _logging_as_before():
         run_job(main, f"{rule}.py", job, content=content)

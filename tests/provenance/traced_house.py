@@ -35,7 +35,7 @@ from stillhouse.provenance.digests import digest_json, digest_text
 from stillhouse.provenance.files import read_parquet_rows, write_json, write_parquet, write_text
 from stillhouse.provenance.records import USAGE, digest_of, seeds_of, usage_of, write_record
 from stillhouse.study.base import Sampling
-from stillhouse.study.generations import Budget, Failures, Roles, Tournament
+from stillhouse.study.generations import Failures, Roles, Tournament
 from stillhouse.tournament.engine import Texts
 from stillhouse.tournament.generate import answer_shard
 from stillhouse.tournament.merge import merge_shards
@@ -217,7 +217,7 @@ class _Builder:
         for shard, path in enumerate(paths):
             settings = ShardSettings(
                 generation=name, method=method, model="m", roles=Roles(), tournament=tournament,
-                sampling=SAMPLING, shard=shard, shards=shards, budget=Budget(),
+                sampling=SAMPLING, shard=shard, shards=shards, routes=[],
             )  # fmt: skip
             templates = [
                 WORKFLOW / f"data/tournament/{role}.j2" for role in ("critic", "author", "synthesizer", "judge")

@@ -86,9 +86,10 @@ def test_changed_logic_reaches_exactly_the_scripts_that_import_it(
 @pytest.mark.parametrize(
     ("module", "directly"),
     [
-        ("stillhouse/reports/view.py", {"write_report"}),
+        ("stillhouse/reports/view.py", {"write_report", "report_generation"}),
         ("stillhouse/training/plot.py", {"train_adapter"}),
         ("stillhouse/tournament/ranking.py", {"answer_shard"}),
+        ("stillhouse/tournament/tally.py", {"report_generation"}),
         ("stillhouse/exports/merge.py", {"merge_adapter"}),
     ],
 )

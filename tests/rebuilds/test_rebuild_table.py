@@ -17,6 +17,7 @@ from house import House
 pytestmark = pytest.mark.slow
 
 SHARDS = {f"answer_shard plans,{number}" for number in range(3)}
+AFTER_ANSWERS = {"check_drafts plans", "report_generation plans", "cost_generation plans"}
 REPORTING = {"summarise_evaluation held", "write_report held"}
 SCORING = {"score_markers held", "judge_rubric held", "judge_pairwise held", *REPORTING}
 EXPORTING = {
@@ -115,7 +116,7 @@ def test_one_prompt_edited(house: House) -> None:
     after = answers(house)
     gaining = shard_of(house, {after["plan-4"]["prompt_id"]})
     assert {job for job in run.ran if job.startswith("answer_shard")} == losing | gaining
-    assert {"collect_prompts plans", "merge_generation plans", "build_dataset mixed"} <= run.ran
+    assert {"collect_prompts plans", "merge_generation plans", "build_dataset mixed", *AFTER_ANSWERS} <= run.ran
     asked = [request for request in run.requests if request["role"] not in ("rubric", "pairwise")]
     assert asked and all("Is that wise?" in json.dumps(request["messages"]) for request in asked)
     assert {name: row for name, row in after.items() if name != "plan-4"} == {
@@ -195,7 +196,8 @@ def test_the_judges_wording(house: House) -> None:
     assert run.roles() == {"judge": votes}  # no winner changed, so nothing else was asked
     assert {name: row["winners"] for name, row in answers(house).items()} == winners
     # the rows name other calls, so they are merged and mixed again; what is trained on is the same
-    assert run.ran == {*SHARDS, "merge_generation plans", "build_dataset mixed", "build_dataset plain"}
+    merging = {"merge_generation plans", *AFTER_ANSWERS}
+    assert run.ran == {*SHARDS, *merging, "build_dataset mixed", "build_dataset plain"}
 
 
 def rounds(row: dict) -> list[dict]:
@@ -232,7 +234,38 @@ def test_operational_settings(house: House, key: str) -> None:
         "api_key_env": "SOME_KEY",
     }
     house.change(lambda study: study["models"]["teacher"].update({key: values[key]}))
-    assert house.planned() == set()
+    assert house.planned() == ({"cost_generation"} if key == "price" else set())
+
+
+def test_a_price_adds_up_anew_what_was_paid(house: House) -> None:
+    def cost() -> dict:
+        return json.loads((house.study / "results/generations/plans/cost.json").read_text())
+
+    before, artefacts = cost(), house.artefacts()
+    assert before["usd"] is None and before["unpriced_models"] == ["teacher"]
+    roles = {line["role"]: line["calls"] for line in before["lines"]}
+    assert roles["teacher"] == 12 and roles["external check"] > 0 and before["missing"] == 0
+    house.change(lambda study: study["models"]["teacher"].update(price={"input": 1.0, "output": 2.0}))
+    run = house.run()
+    assert run.ran == {"cost_generation plans", "cost_generation everyday"} and run.calls == 0
+    after = cost()
+    assert after["usd"] == round((before["prompt_tokens"] + 2 * before["completion_tokens"]) / 1e6, 6)
+    kept = {name: data for name, data in house.artefacts().items() if not name.endswith("cost.json")}
+    assert kept == {name: data for name, data in artefacts.items() if not name.endswith("cost.json")}
+
+
+def test_another_external_judge_asks_no_one_else(house: House) -> None:
+    def add(study: dict) -> None:
+        study["models"]["outsider"] = {**study["models"]["teacher"], "model": "counted-2"}
+        study["generations"]["plans"]["external_check"]["judges"] = ["teacher", "outsider"]
+
+    house.change(add)
+    run = house.run()
+    assert run.ran == AFTER_ANSWERS
+    assert run.roles() == {"pairwise": run.calls} and {request["model"] for request in run.requests} == {"counted-2"}
+    report = json.loads((house.study / "results/generations/plans/report.json").read_text())
+    asked = 2 * (report["check"]["prompts"] - report["check"]["identical"])
+    assert asked <= run.calls <= 2 * asked  # both orders of each, and a second chance where a reply cannot be used
 
 
 def test_a_filter_that_takes_the_same_rows(house: House) -> None:
@@ -260,6 +293,14 @@ def test_one_more_quantisation(house: House) -> None:
     house.change(lambda study: study["exports"]["mixed"].update(quants=["Q8_0", "Q6_K"]))
     run = house.run()
     assert run.ran == {"quantize_gguf mixed,Q6_K", "write_model_card mixed"}
+    assert run.calls == 0
+
+
+def test_the_template_of_a_generations_report(house: House) -> None:
+    template = house.workflow / "data/reports/generation.html.j2"
+    template.write_text(template.read_text().replace("</body>", "<p>New.</p></body>"))
+    run = house.run()
+    assert run.ran == {"report_generation plans", "report_generation everyday"}
     assert run.calls == 0
 
 
@@ -314,6 +355,8 @@ def test_going_back_to_an_earlier_recipe(house: House) -> None:
         "adapters/mixed/adapter_model.safetensors",
         "datasets/mixed/valid.parquet",
         "generations/plans/failures.parquet",
+        "generations/plans/check.parquet",
+        "generations/everyday/report.md",
         "exports/mixed/mixed-Q8_0.gguf",
         "evaluations/held/report.md",
     ],

@@ -371,11 +371,13 @@ def test_an_address_that_names_nothing_says_so(tab: Callable[..., Any], address:
 
 @pytest.mark.slow
 def test_odd_names_can_be_clicked_and_linked(tab: Callable[..., Any]) -> None:
+    from playwright.sync_api import expect
+
     opened = tab(f"#{fragment(ODD)}")
     shows(opened, "answers.parquet")
     assert "g'\"<b>#%20 ä€\\u202e" in opened.locator("#detail .over").inner_text()
     opened.locator("#detail .over a").click()
-    assert "1 artefact" in opened.locator(".pills").inner_text()
+    expect(opened.locator(".pills")).to_contain_text("1 artefact")
     section(opened, "Artefacts").get_by_role("link").click()
     shows(opened, "answers.parquet")
     assert opened.locator("#list a[aria-current=true]").count() == 1

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from stillhouse.reports.pages import cell
 from stillhouse.reports.view import visible
-from stillhouse.reports.write import cell, render_html, render_markdown, write_report
+from stillhouse.reports.write import render_html, render_markdown, write_report
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

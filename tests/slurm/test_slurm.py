@@ -1,7 +1,9 @@
 """A shrunken study through the Slurm executor plugin and profiles/slurm, on a Slurm of this one machine."""
 
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -14,12 +16,27 @@ pytestmark = pytest.mark.slow
 
 WORKFLOW = Path(__file__).parents[2]
 STUDY = WORKFLOW / "tests/slurm/study.yaml"
+LIMIT_SERVER = WORKFLOW / "tests/llm/limit_server.py"
 ONE_NODE = Path(__file__).with_name("one_node.sh")
 CANNOT = 77  # exit status of one_node.sh where Slurm cannot run
 
 # What a machine without accounting needs, and shorter waits than a cluster's.
 HERE = ["--slurm-status-command", "squeue", "--slurm-no-account", "--slurm-keep-successful-logs", "--jobs", "4"]
 HERE += ["--slurm-init-seconds-before-status-checks", "8", "--latency-wait", "10"]
+
+LIMITED = """
+study: limited
+models:
+  api.v1-x:
+    backend: openai
+    base_url: http://127.0.0.1:PORT/v1
+    model: m
+    limits: {concurrency: 5}
+prompts:
+  p: {file: p.jsonl}
+generations:
+  g: {prompts: p, model: api.v1-x, shards: 3, sampling: {max_tokens: 20}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +132,26 @@ def test_a_job_cancelled_on_the_cluster_is_planned_again(ran: tuple[Path, str]) 
     plan = snakemake(folder, "--dry-run", study=study)
     assert re.search(r"^train_adapter +1$", plan, re.MULTILINE), output[-3000:] + plan[-3000:]
     assert re.search(r"^write_report +1$", plan, re.MULTILINE)
+
+
+def test_shards_on_the_cluster_stay_within_a_models_limit_together(slurm: None, tmp_path: Path) -> None:
+    """By the server's own count: each job is a Snakemake of its own, and knows its slots by what it was started with."""
+    folder, report = tmp_path, tmp_path / "seen.jsonl"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([sys.executable, str(LIMIT_SERVER), str(port), "0.5", str(report)])
+    try:
+        study = folder / "study.yaml"
+        study.write_text(LIMITED.replace("PORT", str(port)))
+        lines = [json.dumps({"prompt": f"What of number {n}?"}) + "\n" for n in range(40)]
+        (folder / "p.jsonl").write_text("".join(lines))
+        snakemake(folder, "--jobs", "3", "results/generations/g/answers.parquet", study=study)
+    finally:
+        server.terminate()
+        server.wait(20)
+    seen = [json.loads(line) for line in report.read_text().splitlines()]
+    assert len(seen) == 40
+    assert max(item["now"] for item in seen) <= 5
+    logs = [(folder / f"logs/answer_shard/g/{shard}.log").read_text() for shard in range(3)]
+    assert sorted(int(re.search(r"api\.v1-x: (\d) of 5 slots", log)[1]) for log in logs) == [1, 2, 2]

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from study_runs import Built
 
-from stillhouse.llm.ledger import Ledger, verify_ledger
+from stillhouse.llm.ledger import Ledger
+from stillhouse.provenance.ledger_check import check_ledger
 from stillhouse.provenance.lineage import Lineage
 from stillhouse.provenance.records import read_record
 
@@ -23,8 +24,8 @@ def rows(file: Path) -> list[dict]:
 
 def test_every_call_in_a_calls_column_is_in_the_ledger_with_its_answer(built: Built) -> None:
     ledger = Ledger(built.folder / "results/ledger")
-    sound, faults = verify_ledger(built.folder / "results/ledger")
-    assert not faults and sound >= len(ledger) > 0
+    found = check_ledger(built.folder / "results/ledger")
+    assert not found.faults and found.lines >= len(ledger) > 0
     named = 0
     for file in (built.folder / "results").rglob("*.parquet"):
         if "calls" in pq.read_schema(file).names and ".store" not in file.parts:

@@ -90,7 +90,7 @@ def full(study: dict) -> dict:
 FULL = full(DEFAULT)
 WANTED = {"generations": "shard ", "datasets": "dataset ", "adapters": "adapter ", "evaluations": ""}
 OTHER_FILES = {
-    ".gbnf": "data/tournament/judge.j2", ".md": "data/README.md", ".jsonl": "data/prompts/plans_tournament.jsonl", ".yaml": "data/README.md",
+    ".gbnf": "config/schema.json", ".md": "data/README.md", ".jsonl": "data/prompts/plans_tournament.jsonl", ".yaml": "data/README.md",
 }  # fmt: skip
 CHOICES = {
     "method": ["single", "tournament"], "objective": ["sft", "dpo"], "quantization": ["none", "nf4"],

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from stillhouse.errors import BudgetError, CallError, FailureShareError
+from stillhouse.errors import BudgetError, CallError, FailureShareError, RecordError
 from stillhouse.llm.client import Client, Usage
 from stillhouse.llm.ledger import Ledger
+from stillhouse.llm.purse import Purse
 from stillhouse.llm.requests import Completion, Request
-from stillhouse.prompts.read import read_prompts
-from stillhouse.provenance.files import read_parquet_rows
+from stillhouse.prompts.read import read_prompts, rows_of_shard
+from stillhouse.provenance.files import read_parquet_rows, write_parquet
 from stillhouse.study.base import Sampling
-from stillhouse.study.generations import Budget, Failures, Roles, Tournament
-from stillhouse.tournament.columns import ANSWERS, FAILURES
+from stillhouse.study.generations import Budget, Failures, Roles, Route, Tournament
+from stillhouse.tournament.columns import ANSWERS, FAILURES, SHARD
 from stillhouse.tournament.engine import Texts
 from stillhouse.tournament.generate import answer_shard
 from stillhouse.tournament.merge import merge_shards
@@ -38,8 +40,9 @@ def role_of(request: Request) -> str:
         "You review": "critic",
         "Write a better": "author",
         "Two answers": "synthesizer",
-        "Three answers": "judge",
     }
+    if "RANKING:" in text:
+        return "judge"
     return next((role for opening, role in openings.items() if text.startswith(opening)), "teacher")
 
 
@@ -98,20 +101,20 @@ def settings(**changes: Any) -> ShardSettings:
     values = {
         "generation": "g", "method": "tournament", "model": "m", "roles": Roles(),
         "tournament": Tournament(judges=3, max_rounds=4, convergence=2), "sampling": Sampling(max_tokens=50),
-        "shard": 0, "shards": 1, "budget": Budget(),
+        "routes": [], "shard": 0, "shards": 1,
     }  # fmt: skip
     return ShardSettings(**{**values, **changes})
 
 
 def answer(folder: Path, script: Script, prompts: int = 1, usage: Usage | None = None, **changes: Any) -> list[dict]:
+    run = {name: changes.pop(name) for name in ("bearable", "retrying", "limit") if name in changes}
     source = folder / "prompts.jsonl"
     source.write_text("".join(json.dumps({"id": f"p{i}", "prompt": f"Question {i}?"}) + "\n" for i in range(prompts)))
     ledger = Ledger(folder / "ledger", "test")
     client = Client("m", script, ledger, usage)
     texts = Texts(system=changes.pop("system", None), templates=load_templates(sorted(TEMPLATES.glob("*.j2"))))
-    answer_shard(
-        read_prompts(source, "s"), {"m": client, "n": client}, settings(**changes), texts, folder / "0.parquet"
-    )
+    models = {"m": client, "n": client, "o": client}
+    answer_shard(read_prompts(source, "s"), models, settings(**changes), texts, folder / "0.parquet", **run)
     ledger.close()
     return read_parquet_rows(folder / "0.parquet")
 
@@ -299,9 +302,123 @@ def test_five_judges_instead_of_three_cost_the_new_votes_only(tmp_path: Path) ->
 @pytest.mark.parametrize("calls", [1, 7, 12])
 def test_a_budget_stops_before_it_is_passed_and_loses_nothing(tmp_path: Path, calls: int) -> None:
     script = Script(random.Random(1))
-    with pytest.raises(BudgetError, match=f"budget of {calls} calls"):
-        answer(tmp_path, script, prompts=6, usage=Usage(max_calls=calls))
+    purse = Purse(Budget(calls=calls), "g", 0, 1, "work", tmp_path / "budgets")
+    with pytest.raises(BudgetError, match=f"budget.calls of {calls} would be passed"):
+        answer(tmp_path, script, prompts=6, usage=Usage(purse=purse))
     assert len(script.asked) == len(Ledger(tmp_path / "ledger")) == calls
     more = Script()
     answer(tmp_path, more, prompts=6)
     assert len(more.asked) == 6 * 13 - calls
+
+
+def test_candidates_that_all_equal_a_need_no_vote(tmp_path: Path) -> None:
+    script, usage = Script(author=ANSWER, synthesizer=ANSWER), Usage()
+    row = answer(tmp_path, script, usage=usage)[0]
+    assert (row["answer"], row["winners"], row["converged"]) == (ANSWER, ["A", "A"], True)
+    assert [role for role, _ in script.asked] == ["teacher", *["critic", "author", "synthesizer"] * 2]
+    assert [(round_["votes"], round_["saved"]) for round_ in rounds_of(row)] == [([], 3)] * 2
+    assert "equal" in rounds_of(row)[0]["note"]
+
+
+def test_a_study_may_want_every_vote(tmp_path: Path) -> None:
+    script = Script(author=ANSWER, synthesizer=ANSWER)
+    rules = Tournament(judges=3, max_rounds=2, convergence=2, every_vote=True)
+    row = answer(tmp_path, script, tournament=rules)[0]
+    assert [role for role, _ in script.asked].count("judge") == 6
+    assert "saved" not in rounds_of(row)[0]
+
+
+@pytest.mark.parametrize(
+    ("texts", "judge", "winner", "points"),
+    [
+        ({"author": ANSWER}, voting(SYNTHESIS, ANSWER), "AB", {"A": 0, "B": 0, "AB": 3}),
+        ({"author": ANSWER}, voting(ANSWER, SYNTHESIS), "A", {"A": 3, "B": 3, "AB": 0}),
+        ({"synthesizer": ANSWER}, voting(REVISION, ANSWER), "B", {"A": 0, "AB": 0, "B": 3}),
+        ({"synthesizer": REVISION}, voting(REVISION, ANSWER), "AB", {"A": 0, "B": 3, "AB": 3}),
+    ],
+)
+def test_equal_candidates_share_a_place_before_the_panel(
+    tmp_path: Path, texts: dict, judge: Callable, winner: str, points: dict
+) -> None:
+    script = Script(judge=judge, **texts)
+    row = answer(tmp_path, script, tournament=Tournament(judges=3, max_rounds=1, convergence=1))[0]
+    first = rounds_of(row)[0]
+    assert (first["winner"], first["borda"]) == (winner, points)
+    for role, request in script.asked:
+        if role == "judge":
+            assert len(set(shown(request).values())) == len(shown(request)) == 2
+            assert "X3" not in request.messages[-1][1]
+    assert all(sorted(vote["labels"]) == ["X1", "X2"] for vote in first["votes"])
+
+
+def test_a_route_decides_who_writes_the_draft_and_nothing_else(tmp_path: Path) -> None:
+    routes = [Route(pattern="[02468]\\?", models=["n", "o"]), Route(category=["none"], models=["m"])]
+    rows = answer(tmp_path, Script(), prompts=20, routes=routes, tournament=Tournament(judges=1, max_rounds=1))
+    by_model = {name: {row["id"] for row in rows if row["model"] == name} for name in "mno"}
+    assert by_model["m"] == {f"p{number}" for number in range(1, 20, 2)}
+    assert by_model["n"]
+    assert by_model["o"]
+    assert answer(tmp_path, Script(), prompts=20, routes=routes, tournament=Tournament(judges=1, max_rounds=1)) == rows
+    assert rounds_of(rows[0])[0]["votes"][0]["model"] == "m"
+
+
+@pytest.mark.parametrize(("category", "pattern", "takes"), [
+    (["code"], None, True), (["law"], None, False), (None, "^sort", True), (["code"], "law", False), (["law"], "sort", False),
+])  # fmt: skip
+def test_a_route_takes_what_fits_all_that_it_says(category: list[str] | None, pattern: str | None, takes: bool) -> None:
+    assert Route(category=category, pattern=pattern, models=["m"]).takes("code", "sort a list") is takes
+
+
+@pytest.mark.parametrize("values", [{}, {"pattern": "("}, {"category": ["c"], "models": []}])
+def test_a_route_that_cannot_be_is_refused(values: dict) -> None:
+    with pytest.raises(ValidationError):
+        Route.model_validate({"models": ["m"], **values})
+
+
+def test_only_a_retry_asks_on_after_empty_answers(tmp_path: Path) -> None:
+    def late(request: Request) -> str:
+        return ANSWER if request.index == 3 else ""
+
+    assert answer(tmp_path, Script(teacher=late))[0]["attempts"] == 2
+    again = Script(teacher=late)
+    assert answer(tmp_path, again)[0]["stage"] == "teacher"
+    assert again.asked == []
+    retried = Script(teacher=late)
+    row = answer(tmp_path, retried, retrying=True)[0]
+    assert (row["answer"], [request.index for role, request in retried.asked if role == "teacher"]) == (ANSWER, [2, 3])
+    later = Script(teacher=late)
+    assert answer(tmp_path, later) == [row]  # what a retry has paid for counts from now on
+    assert later.asked == []
+
+
+def test_a_shard_stops_asking_once_the_generation_is_refused_anyway(tmp_path: Path) -> None:
+    script = Script(teacher="")
+    rows = answer(tmp_path, script, prompts=40, bearable=3, limit=1)
+    assert [row["stage"] for row in rows] == ["teacher"] * 4 + ["stopped"] * 36
+    assert len(script.asked) == 8
+    assert "max_share" in rows[-1]["reason"]
+
+
+@pytest.mark.parametrize("files", [1, 3, 200])
+def test_any_number_of_shards_merges_to_the_same_bytes(tmp_path: Path, files: int) -> None:
+    rows = answer(tmp_path, Script(), prompts=100, method="single", tournament=None)
+    shards = []
+    for shard in range(files):
+        shards.append(tmp_path / f"shard-{shard}.parquet")
+        write_parquet(shards[-1], rows_of_shard(rows, shard, files), SHARD)
+    found = (tmp_path / "answers.parquet", tmp_path / "failures.parquet")
+    merge_shards(shards, MergeSettings(generation="g", failures=Failures()), *found)
+    assert [row["prompt_id"] for row in read_parquet_rows(found[0])] == sorted(row["prompt_id"] for row in rows)
+    whole = (tmp_path / "whole.parquet", tmp_path / "whole-failures.parquet")
+    merge_shards([tmp_path / "0.parquet"], MergeSettings(generation="g", failures=Failures()), *whole)
+    assert [file.read_bytes() for file in found] == [file.read_bytes() for file in whole]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_shard_that_is_not_in_order_is_told(tmp_path: Path) -> None:
+    rows = answer(tmp_path, Script(), prompts=5, method="single", tournament=None)
+    write_parquet(tmp_path / "9.parquet", rows[::-1], SHARD)
+    with pytest.raises(RecordError, match=r"9\.parquet: rows are not sorted"):
+        merge_shards(
+            [tmp_path / "9.parquet"], MergeSettings(generation="g", failures=Failures()), tmp_path / "a", tmp_path / "f"
+        )

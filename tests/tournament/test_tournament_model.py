@@ -11,7 +11,7 @@ from stillhouse.llm.ledger import Ledger
 from stillhouse.prompts.read import read_prompts
 from stillhouse.provenance.files import read_parquet_rows
 from stillhouse.study.base import Sampling
-from stillhouse.study.generations import Budget, Roles, Tournament
+from stillhouse.study.generations import Roles, Tournament
 from stillhouse.tournament.engine import Texts
 from stillhouse.tournament.generate import answer_shard
 from stillhouse.tournament.roles import load_templates
@@ -30,7 +30,7 @@ def test_a_tournament_of_the_embedded_model_is_complete_and_is_replayed(tmp_path
     prompts.write_text('{"prompt": "Plan: move our payroll to a new provider over one weekend."}\n')
     settings = ShardSettings(
         generation="g", method="tournament", model="m", roles=Roles(), sampling=Sampling(temperature=0.7, max_tokens=48),
-        tournament=Tournament(judges=3, max_rounds=1, convergence=1), shard=0, shards=1, budget=Budget(),
+        tournament=Tournament(judges=3, max_rounds=1, convergence=1), shard=0, shards=1, routes=[],
     )  # fmt: skip
     grammar = (ROOT / "data/framework/answer.gbnf").read_text()
     texts = Texts("Review the plan.", grammar, load_templates(sorted((ROOT / "data/tournament").glob("*.j2"))))

@@ -11,9 +11,13 @@ import pyarrow as pa
 from stillhouse.evaluation.asking import CALL_FAILED, Question, ask_judge, check_failed, read_template, render
 from stillhouse.evaluation.rows import Row, read_responses, to_judge
 from stillhouse.evaluation.settings import PairwiseSettings
-from stillhouse.llm.client import Client, gather
+from stillhouse.llm.client import Client
 from stillhouse.llm.requests import Call
+from stillhouse.llm.running import gather
 from stillhouse.provenance.files import write_parquet
+from stillhouse.study.base import Sampling
+
+Pair = tuple[Row, Row]
 
 TEMPLATE = Path("data/judging/pairwise.j2")
 ORDERS = ("first_second", "second_first")
@@ -71,22 +75,38 @@ def judge_pairs(
     Raises `InputError` for a bad template, `EvaluationError` when a subject has no answers or a judge is out.
     """
     text, rows = read_template(template), read_responses(responses)
-    tasks = [
-        _compare(pair, order, clients[judge], settings, text)
-        for names in settings.pairs
-        for pair in _pairs(rows, names, settings.limit)
-        for judge in sorted(set(settings.judges))
-        for order in ORDERS
-    ]
-    verdicts = gather(tasks, description="pairwise verdicts", total=len(tasks))
-    failed = [row["judge"] for row in verdicts if row["reason"] == CALL_FAILED]
-    check_failed([row["judge"] for row in verdicts], failed)
+    pairs = [pair for names in settings.pairs for pair in _pairs(rows, names, settings.limit)]
+    verdicts = judge_row_pairs(
+        pairs, [clients[judge] for judge in sorted(set(settings.judges))], settings.sampling, text
+    )
     write_parquet(target, [{name: row[name] for name in PAIRWISE.names} for row in verdicts], PAIRWISE)
+    return verdict_facts(verdicts)
+
+
+def judge_row_pairs(pairs: list[Pair], judges: list[Client], sampling: Sampling, template: str) -> list[Row]:
+    """The verdict of every judge on every pair, in both orders, as rows with the columns of `PAIRWISE` and `reason`.
+
+    A row of a pair has `subject`, `set`, `prompt_id`, `id`, `prompt` and `answer`; judges see the last two alone.
+    `template` is the text of the judges' template. Raises `InputError` when it is bad, `EvaluationError` when a
+    judge is out.
+    """
+    tasks = (_compare(pair, order, judge, sampling, template) for pair in pairs for judge in judges for order in ORDERS)
+    verdicts = gather(tasks, description="pairwise verdicts", total=len(pairs) * len(judges) * len(ORDERS))
+    check_failed([row["judge"] for row in verdicts], [row["judge"] for row in _failed(verdicts)])
+    return verdicts
+
+
+def verdict_facts(verdicts: list[Row]) -> dict[str, Any]:
+    """Numbers of verdicts, of those without a choice, and of those whose call failed."""
     unscored = sum(row["verdict"] is None for row in verdicts)
-    return {"failed": len(failed), "verdicts": len(verdicts), "unscored": unscored}
+    return {"failed": len(_failed(verdicts)), "verdicts": len(verdicts), "unscored": unscored}
 
 
-def _pairs(rows: list[Row], names: tuple[str, str], limit: int | None) -> list[tuple[Row, Row]]:
+def _failed(verdicts: list[Row]) -> list[Row]:
+    return [row for row in verdicts if row["reason"] == CALL_FAILED]
+
+
+def _pairs(rows: list[Row], names: tuple[str, str], limit: int | None) -> list[Pair]:
     """Both subjects' rows to the same prompts, sorted by set and prompt_id."""
     picked = to_judge(rows, names, limit)
     answers = {(row["subject"], row["set"], row["prompt_id"]): row for row in picked}
@@ -95,9 +115,7 @@ def _pairs(rows: list[Row], names: tuple[str, str], limit: int | None) -> list[t
     return [(answers[first, *p], answers[second, *p]) for p in prompts if (second, *p) in answers]
 
 
-def _compare(
-    pair: tuple[Row, Row], order: str, client: Client, settings: PairwiseSettings, template: str
-) -> Coroutine[Any, Any, Row]:
+def _compare(pair: Pair, order: str, client: Client, sampling: Sampling, template: str) -> Coroutine[Any, Any, Row]:
     shown = pair if order == "first_second" else pair[::-1]
     question = Question(
         render(
@@ -107,14 +125,14 @@ def _compare(
             answer_1=shown[0]["answer"],
             answer_2=shown[1]["answer"],
         ),
-        settings.sampling,
+        sampling,
         ("pairwise", pair[0]["prompt_id"], client.name, order),
         GRAMMAR if client.grammars else None,
     )
     return _verdict(pair, order, client, question)
 
 
-async def _verdict(pair: tuple[Row, Row], order: str, client: Client, question: Question) -> Row:
+async def _verdict(pair: Pair, order: str, client: Client, question: Question) -> Row:
     asked = await ask_judge(client, question, read_choice, PairVerdict)
     return {
         "first": pair[0]["subject"],

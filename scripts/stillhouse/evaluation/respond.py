@@ -7,9 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from stillhouse.errors import EvaluationError, InputError
-from stillhouse.llm.client import Client, gather
+from stillhouse.llm.client import Client
 from stillhouse.llm.reasoning import split_reasoning
-from stillhouse.llm.requests import Call, Message, Request, make_request
+from stillhouse.llm.requests import Call, Message, Request
+from stillhouse.llm.running import gather
 from stillhouse.provenance.files import write_parquet
 from stillhouse.study.base import Sampling, Section
 
@@ -83,13 +84,8 @@ def respond(
 def _request(
     row: dict[str, Any], client: Client, settings: SubjectSettings, system: str | None, grammar: str | None
 ) -> Request:
-    return make_request(
-        client.identity,
-        conversation(row, system),
-        settings.sampling,
-        seed_parts=(row["prompt_id"], "subject"),
-        grammar=grammar if client.grammars else None,
-    )
+    messages, seed_parts = conversation(row, system), (row["prompt_id"], "subject")
+    return client.request(messages, settings.sampling, seed_parts=seed_parts, grammar=grammar)
 
 
 def _response(row: dict[str, Any], call: Call, settings: SubjectSettings, system: str | None) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from stillhouse.evaluation.rows import Row, read_responses, to_judge
 from stillhouse.evaluation.rubric_file import Rubric, load_rubric
 from stillhouse.evaluation.settings import RubricSettings
 from stillhouse.evaluation.verdicts import RubricVerdict, read_verdict
-from stillhouse.llm.client import Client, gather
+from stillhouse.llm.client import Client
+from stillhouse.llm.running import gather
 from stillhouse.provenance.digests import canonical_json
 from stillhouse.provenance.files import write_parquet
 

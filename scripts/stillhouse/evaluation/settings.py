@@ -27,6 +27,14 @@ class PairwiseSettings(Section):
     sampling: Sampling
 
 
+class CheckSettings(Section):
+    """How a tournament's answers are compared with its drafts. `limit` takes the first prompts by prompt_id."""
+
+    judges: list[str] = Field(min_length=1)
+    limit: int | None = Field(None, ge=1)
+    sampling: Sampling
+
+
 class ReportSettings(Section):
     """What a report needs besides responses and judgements."""
 

@@ -2,28 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from stillhouse.errors import BudgetError
 from stillhouse.llm.ledger import Bill, Ledger
-from stillhouse.llm.requests import Backend, Call, Message, Request, make_request
+from stillhouse.llm.purse import Purse, Sum, cost
+from stillhouse.llm.requests import Backend, Call, Completion, Message, Request, make_request
+from stillhouse.llm.running import Slots, run_async
+from stillhouse.llm.structured import held_by
 from stillhouse.provenance.guards import PaidCalls
 from stillhouse.provenance.progress import Meter
 from stillhouse.study.base import Sampling
-from stillhouse.study.generations import Budget
 from stillhouse.study.models import Price
-
-T = TypeVar("T")
-
-_runner: asyncio.Runner | None = None
 
 
 @dataclass
 class Usage:
-    """What a job's calls added up to, for its record and its budget."""
+    """What a job's calls added up to, for its record, its progress and its budget (None: no budget)."""
 
     made: int = 0
     replayed: int = 0
@@ -31,38 +27,8 @@ class Usage:
     completion_tokens: int = 0
     usd: float = 0.0
     unpriced: int = 0
-    max_calls: int | None = None
-    max_usd: float | None = None
-    reserved: int = 0
-    reserved_usd: float = 0.0
-
-    def limit(self, budget: Budget, share: float) -> None:
-        """Keep to this job's `share` of a generation's budget; a shard may always make one call."""
-        if budget.calls is not None:
-            self.max_calls = max(1, int(budget.calls * share))
-        if budget.usd is not None:
-            self.max_usd = budget.usd * share
-
-    @contextmanager
-    def reserve(self, usd: float) -> Iterator[None]:
-        """Hold room for one call of at most `usd` while it is in flight.
-
-        Raises `BudgetError` when the call, with those in flight beside it, could pass the budget.
-        """
-        if self.max_calls is not None and self.made + self.replayed + self.reserved >= self.max_calls:
-            raise BudgetError(f"budget of {self.max_calls} calls reached; raise `budget: calls` to go on")
-        if self.max_usd is not None and self.usd + self.reserved_usd + usd > self.max_usd:
-            raise BudgetError(
-                f"budget of {self.max_usd:g} USD would be passed ({self.usd:.4f} spent, {self.reserved_usd:.4f} in "
-                f"flight, the next call may cost {usd:.4f}); raise `budget: usd`"
-            )
-        self.reserved += 1
-        self.reserved_usd += usd
-        try:
-            yield
-        finally:
-            self.reserved -= 1
-            self.reserved_usd -= usd
+    purse: Purse | None = None
+    _started: float = field(default_factory=time.monotonic)
 
     def count(self, call: Call) -> None:
         """Add one call, replayed or made."""
@@ -72,6 +38,17 @@ class Usage:
         self.completion_tokens += call.completion_tokens
         self.usd += call.usd or 0.0
         self.unpriced += call.usd is None
+        if self.purse:
+            self.purse.spend(cost(call.prompt_tokens + call.completion_tokens, call.usd))
+
+    def note(self) -> str:
+        """Calls, their rate and their cost so far, in a few words."""
+        seconds = max(time.monotonic() - self._started, 1e-3)
+        words = [f"{self.made:,} calls", f"{self.made / seconds:.1f}/s"]
+        words += [f"{self.completion_tokens / seconds:.0f} tokens/s", f"{self.replayed:,} replayed"]
+        spent = f"{self.usd:.4f} USD" if self.unpriced < self.made + self.replayed else ""
+        unknown = f"{self.unpriced:,} of unknown price" if spent and self.unpriced else ""
+        return ", ".join(filter(None, [*words, spent, unknown]))
 
     def facts(self) -> dict[str, Any]:
         """The totals as a record keeps them."""
@@ -102,14 +79,19 @@ class Client:
     ) -> None:
         self.name = name
         self.identity = backend.identity
-        self.grammars = backend.grammars
+        self.grammars, self.schemas = backend.grammars, getattr(backend, "schemas", False)
         self.usage = usage if usage is not None else Usage()
         self._backend, self._ledger, self._price, self._paid = backend, ledger, price, paid
-        self._slots = asyncio.Semaphore(backend.concurrency)
+        self._slots = Slots(backend.concurrency)
         self._in_flight: dict[str, asyncio.Future[Call]] = {}
         self._served: set[str] = set()
 
-    async def ask(
+    @property
+    def concurrency(self) -> int:
+        """Most calls in flight at once."""
+        return self._backend.concurrency
+
+    def request(
         self,
         messages: list[Message],
         sampling: Sampling,
@@ -117,18 +99,25 @@ class Client:
         seed_parts: tuple[object, ...],
         grammar: str | None = None,
         index: int = 0,
-    ) -> Call:
-        """Answer `messages`; the seed derives from the sampling's seed and `seed_parts`.
+    ) -> Request:
+        """The request for `messages`; its seed derives from the sampling's seed and `seed_parts`."""
+        held = held_by(grammar, gbnf=self.grammars, schemas=self.schemas)
+        return make_request(self.identity, messages, sampling, seed_parts=seed_parts, grammar=held, index=index)
 
-        Raises `CallError` when the backend fails for good, `BudgetError` before a budget is passed.
+    def knows(self, request: Request) -> bool:
+        """Whether the answer is in the ledger."""
+        return request.digest in self._ledger
+
+    async def ask(self, messages: list[Message], sampling: Sampling, **wanted: Any) -> Call:
+        """`answer` the `request` for `messages`."""
+        return await self.answer(self.request(messages, sampling, **wanted))
+
+    async def answer(self, request: Request, priority: int = 0) -> Call:
+        """The call for `request`: out of the ledger, joined to the same one in flight, or made now.
+
+        Among the calls that wait for a slot the one with the lowest `priority` goes first. Raises `CallError` when
+        the backend fails for good, `StopError` before a budget is passed and when the model's server is down.
         """
-        held = grammar if self.grammars else None
-        return await self.answer(
-            make_request(self.identity, messages, sampling, seed_parts=seed_parts, grammar=held, index=index)
-        )
-
-    async def answer(self, request: Request) -> Call:
-        """The call for `request`: out of the ledger, joined to the same one in flight, or made now."""
         known = self._ledger.get(request.digest)
         if known is None and request.digest in self._in_flight:
             known = replace(await asyncio.shield(self._in_flight[request.digest]), replayed=True)
@@ -138,7 +127,7 @@ class Client:
         future = asyncio.get_running_loop().create_future()
         self._in_flight[request.digest] = future
         try:
-            call = await self._make(request)
+            call = await self._make(request, priority)
         except BaseException as error:
             future.set_exception(error)
             future.exception()  # joined callers see it; without any, the loop must not complain
@@ -178,28 +167,20 @@ class Client:
     async def _answer_all(self, requests: list[Request]) -> list[Call]:
         return [await self.answer(request) for request in requests]
 
-    async def _make(self, request: Request) -> Call:
-        async with self._slots:
-            with self.usage.reserve(self._most(request)):
+    async def _make(self, request: Request, priority: int) -> Call:
+        with ExitStack() as held:
+            async with self._slots.hold(priority):  # free again before the answer is written
+                if self.usage.purse:
+                    held.enter_context(self.usage.purse.hold(self._most(request)))
                 if self._paid:
                     self._paid.start(self.name)
                 started = time.monotonic()
                 completion, tries = await self._backend.complete(request)
+                seconds = time.monotonic() - started
             usd = self._cost(completion.prompt_tokens, completion.completion_tokens)
-            bill = Bill(usd, time.monotonic() - started, tries)
-            self._ledger.append(request, self.name, completion, bill)
-        call = Call(
-            digest=request.digest,
-            text=completion.text,
-            finish_reason=completion.finish_reason,
-            reasoning=completion.reasoning,
-            prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.completion_tokens,
-            usd=usd,
-            replayed=False,
-            served_model=completion.served_model,
-        )
-        self._count(call)
+            self._ledger.append(request, self.name, completion, Bill(usd, seconds, tries))
+            call = _call(request, completion, usd)
+            self._count(call)
         return call
 
     def _count(self, call: Call) -> None:
@@ -216,60 +197,27 @@ class Client:
             return None
         return (prompt_tokens * self._price.input + completion_tokens * self._price.output) / 1e6
 
-    def _most(self, request: Request) -> float:
-        """USD that a call may cost: the whole of `max_tokens`, and a token for two characters of the prompt."""
+    def _most(self, request: Request) -> Sum:
+        """What a call may take: the whole of `max_tokens`, and a token for two characters of the prompt."""
         characters = sum(len(content) for _, content in request.messages)
-        return self._cost(characters // 2, request.sampling["max_tokens"]) or 0.0
+        prompt, answer = characters // 2, request.sampling["max_tokens"]
+        return cost(prompt + answer, self._cost(prompt, answer))
 
     def close(self) -> None:
         """Free the backend."""
         self._backend.close()
 
 
-def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run on the one event loop of this process: connections and locks outlive a single batch of calls."""
-    global _runner
-    if _runner is None:
-        _runner = asyncio.Runner()
-    return _runner.run(coroutine)
-
-
-def gather(
-    coroutines: Iterable[Coroutine[Any, Any, T]], limit: int = 64, description: str = "calls", total: int | None = None
-) -> list[T]:
-    """Run `coroutines`, at most `limit` beside each other; results in their order.
-
-    The first error cancels the rest and is raised, but a `BudgetError` lets the calls in flight end first; what
-    was answered until then is in the ledger.
-    """
-    return run_async(_gather(iter(coroutines), limit, description, total))
-
-
-async def _gather(
-    coroutines: Iterable[Coroutine[Any, Any, T]], limit: int, description: str, total: int | None
-) -> list[T]:
-    results: dict[int, T] = {}
-    spent: list[BudgetError] = []
-    with Meter(description, total) as meter:
-
-        async def work(shared: Iterator[tuple[int, Coroutine[Any, Any, T]]]) -> None:
-            while not spent and (item := next(shared, None)) is not None:
-                try:
-                    results[item[0]] = await item[1]
-                except BudgetError as error:  # what is in flight was paid for: let it end
-                    spent.append(error)
-                meter.advance()
-
-        shared = enumerate(coroutines)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(limit):
-                    group.create_task(work(shared))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        finally:
-            for _, unstarted in shared:
-                unstarted.close()
-    if spent:
-        raise spent[0]
-    return [results[number] for number in sorted(results)]
+def _call(request: Request, completion: Completion, usd: float | None) -> Call:
+    """A call that was just made."""
+    return Call(
+        digest=request.digest,
+        text=completion.text,
+        finish_reason=completion.finish_reason,
+        reasoning=completion.reasoning,
+        prompt_tokens=completion.prompt_tokens,
+        completion_tokens=completion.completion_tokens,
+        usd=usd,
+        replayed=False,
+        served_model=completion.served_model,
+    )

@@ -1,5 +1,6 @@
 """Opens the models that a job's recipe names, each with the ledger in front."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import read_json
 from stillhouse.provenance.guards import PaidCalls, guards_of
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
+from stillhouse.study.shares import slots_resource
 
 
 def gguf_sha256(gguf: Path) -> str:
@@ -19,8 +21,8 @@ def gguf_sha256(gguf: Path) -> str:
     return digest_in(gguf.parent / "gguf.digests.json", gguf.name)
 
 
-def open_backend(name: str, config: dict[str, Any], folder: Path, share: float = 1.0) -> Backend:
-    """The backend of model `name`; `folder` holds its weights, `share` is this job's part of its limits."""
+def open_backend(name: str, config: dict[str, Any], folder: Path, slots: int | None = None) -> Backend:
+    """The backend of model `name`; `folder` holds its weights, `slots` is this job's part of its limits (None: all)."""
     model = model_settings(config, name)
     if isinstance(model, LlamaCppModel):
         from stillhouse.llm.llama_cpp_backend import LlamaCppBackend
@@ -31,7 +33,7 @@ def open_backend(name: str, config: dict[str, Any], folder: Path, share: float =
     if isinstance(model, OpenAIModel):
         from stillhouse.llm.openai_backend import OpenAIBackend
 
-        return OpenAIBackend(model, {"backend": "openai", "model": model.model}, share=share)
+        return OpenAIBackend(model, {"backend": "openai", "model": model.model}, name=name, slots=slots)
     from stillhouse.llm.recorded_backend import RecordedBackend
 
     file = Path(model.file) if Path(model.file).exists() else WORKFLOW / model.file
@@ -41,22 +43,27 @@ def open_backend(name: str, config: dict[str, Any], folder: Path, share: float =
 class Clients:
     """The clients of one job, opened when first asked for, so that a replayed job loads no weights.
 
-    `models` is the folder of materialised weights, `writer` names the job in the ledger, `shards` divides
-    the models' limits.
+    `models` is the folder of materialised weights, `writer` names the job in the ledger. `resources`
+    are the job's in Snakemake: its slots of the models with limits (`study.shares`).
     """
 
-    def __init__(self, config: dict[str, Any], models: Path, writer: str, *, shards: int = 1) -> None:
+    def __init__(
+        self, config: dict[str, Any], models: Path, writer: str, resources: Mapping[str, int] | None = None
+    ) -> None:
         self.config = config
         self.models = models
         self.ledger = Ledger(ledger_folder(config), writer)
         self.usage = Usage()
-        self._share = 1.0 / shards
+        self._resources = resources or {}
         self._open: dict[str, Client] = {}
 
     def __getitem__(self, name: str) -> Client:
         if name not in self._open:
-            self.add(name, open_backend(name, self.config, self.models / name, self._share))
+            self.add(name, open_backend(name, self.config, self.models / name, self._slots(name)))
         return self._open[name]
+
+    def _slots(self, name: str) -> int | None:
+        return self._resources.get(slots_resource(name))
 
     def add(self, name: str, backend: Backend) -> Client:
         """Put an already opened backend (an adapter, an export) under `name`."""

@@ -1,4 +1,4 @@
-"""Runs a GGUF in this process by llama.cpp, with GBNF grammars."""
+"""Runs a GGUF in this process by llama.cpp, with GBNF grammars and JSON schemas."""
 
 import asyncio
 import logging
@@ -8,26 +8,38 @@ from typing import Any
 
 import llama_cpp
 from llama_cpp import Llama, LlamaGrammar
+from llama_cpp.llama_grammar import json_schema_to_gbnf
 
 from stillhouse.errors import CallError, InputError
 from stillhouse.llm.reasoning import split_reasoning
 from stillhouse.llm.requests import Completion, Request
+from stillhouse.llm.structured import form_of
 
 logger = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=64)
 def compile_grammar(text: str) -> LlamaGrammar:
-    """Compile GBNF; raises `InputError` when llama.cpp does not take it.
+    """Compile GBNF or a JSON schema; raises `InputError` when llama.cpp does not take it.
 
     It is parsed once before use: llama-cpp-python passes what llama.cpp refused on as a null pointer, and the
     process would die of it.
     """
+    if form_of(text) == "json_schema":
+        text = _gbnf_of(text)
     parsed = llama_cpp.llama_sampler_init_grammar(None, text.encode(), b"root") if text.strip() else None
     if not parsed:
         raise InputError("grammar is not valid GBNF: llama.cpp refuses it (undefined or left-recursive rule, no root?)")
     llama_cpp.llama_sampler_free(parsed)
     return LlamaGrammar.from_string(text, verbose=False)
+
+
+def _gbnf_of(schema: str) -> str:
+    """A JSON schema as GBNF, by the converter of llama-cpp-python."""
+    try:
+        return json_schema_to_gbnf(schema)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, AssertionError) as error:
+        raise InputError(f"the JSON schema cannot be turned into a grammar: {type(error).__name__}: {error}") from error
 
 
 class LlamaCppBackend:
@@ -38,6 +50,7 @@ class LlamaCppBackend:
     """
 
     grammars = True
+    schemas = True
     concurrency = 1
 
     def __init__(self, gguf: Path, identity: dict[str, Any], *, context: int, adapter: Path | None = None) -> None:
@@ -75,7 +88,8 @@ class LlamaCppBackend:
         except ValueError as error:
             raise CallError(f"llama.cpp refused the prompt: {error}") from error
         choice, usage = answer["choices"][0], answer["usage"]
-        split = split_reasoning(choice["message"]["content"] or "")
+        truncated = choice["finish_reason"] == "length"
+        split = split_reasoning(choice["message"]["content"] or "", truncated=truncated)
         return Completion(
             text=split.answer,
             finish_reason=choice["finish_reason"],

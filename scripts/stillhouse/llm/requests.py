@@ -78,7 +78,10 @@ class Call:
 
 
 class Backend(Protocol):
-    """What runs a request. Implementations: `llama_cpp`, `openai`, `recorded`, and adapters on their base."""
+    """What runs a request. Implementations: `llama_cpp`, `openai`, `recorded`, and adapters on their base.
+
+    `grammars` says whether GBNF reaches the model; one that takes JSON schemas says so by `schemas` = True.
+    """
 
     identity: dict[str, Any]
     grammars: bool

@@ -129,10 +129,11 @@ class TransformersBackend:
         kept = produced if end is None else produced[:end]
         text = self._tokenizer.decode(kept, skip_special_tokens=True)
         cuts = [text.find(stop) for stop in stops if stop in text]
-        split = split_reasoning(text[: min(cuts)] if cuts else text)
+        finish = "length" if end is None and not cuts else "stop"
+        split = split_reasoning(text[: min(cuts)] if cuts else text, truncated=finish == "length")
         return Completion(
             text=split.answer,
-            finish_reason="length" if end is None and not cuts else "stop",
+            finish_reason=finish,
             reasoning=split.reasoning,
             prompt_tokens=prompt_tokens,
             completion_tokens=len(kept),

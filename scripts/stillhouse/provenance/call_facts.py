@@ -6,6 +6,7 @@ from typing import Any
 
 from stillhouse.errors import LedgerError
 from stillhouse.provenance.calls import CallIndex, Found
+from stillhouse.provenance.ledger_calls import writer_of
 from stillhouse.provenance.lineage import Node
 
 Facts = dict[str, Any]
@@ -84,14 +85,9 @@ def _facts(digest: str, found: Found | LedgerError | None, node: Node, role: str
         **{name: call["usage"].get(name) for name in ("prompt_tokens", "completion_tokens")},
         "usd": call.get("usd"),
         "at": call.get("at"),
-        "made_by": writer_of(found),
+        "made_by": writer_of(found.file),
         "reused": was_reused(call.get("at"), node),
     }
-
-
-def writer_of(found: Found) -> str:
-    """The job that made a call, as the ledger's file names have it: rule and wildcards."""
-    return found.file.stem.rsplit("-", 1)[0]
 
 
 def was_reused(at: str | None, node: Node) -> bool | None:

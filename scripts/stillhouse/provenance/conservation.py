@@ -18,6 +18,8 @@ from stillhouse.provenance.records import read_record
 Row = dict[str, Any]
 SPLITS = ("train", "valid", "test")
 SHOWN = 3
+ORDERS = ("first_second", "second_first")
+"""How a pair of answers is shown to a judge."""
 
 
 def check_conservation(root: Path) -> list[str]:
@@ -30,6 +32,7 @@ def check_conservation(root: Path) -> list[str]:
     stages: list[tuple[Callable[[Path, Path], Iterator[str]], Iterable[Path]]] = [
         (_prompts, [*results.glob("prompts/*.parquet"), *results.glob("evaluations/*/prompts/*.parquet")]),
         (_generation, results.glob("generations/*/record.json")),
+        (_checked, results.glob("generations/*/check.parquet")),
         (_dataset, results.glob("datasets/*/record.json")),
         (_responses, results.glob("evaluations/*/responses/*.parquet")),
         (_judgements, results.glob("evaluations/*/judgements/*.parquet")),
@@ -103,6 +106,21 @@ def _generation(root: Path, file: Path) -> Iterator[str]:
     merged = [*_ids(file.with_name("answers.parquet")), *_ids(file.with_name("failures.parquet"))]
     yield from (f"prompts in the shards: {fault}" for fault in _differences(prompts, _shard_ids(shards)))
     yield from (f"prompts answered or failed: {fault}" for fault in _differences(prompts, merged))
+
+
+def _checked(root: Path, file: Path) -> Iterator[str]:
+    """Every prompt of an external check has its verdicts, scored or not; one row where its draft was left as it was."""
+    record = _record(file)
+    source, recipe = root / _inputs(record, "answers")[0]["path"], record["recipe"]
+    rows = sorted(read_parquet_rows(source, ["prompt_id", "answer", "draft"]), key=lambda row: row["prompt_id"])
+    asked = [(judge, order) for judge in sorted(set(recipe["judges"])) for order in ORDERS]
+    expected = [
+        (row["prompt_id"], *way)
+        for row in rows[: recipe["limit"]]
+        for way in ([(None, None)] if row["answer"] == row["draft"] else asked)
+    ]
+    keys = ["prompt_id", "judge", "order"]
+    yield from _differences(expected, [tuple(row[key] for key in keys) for row in read_parquet_rows(file, keys)])
 
 
 def _shard_ids(shards: list[Path]) -> list[str]:
@@ -231,7 +249,7 @@ def _compared(answers: list[Row], recipe: Row) -> tuple[list[tuple], list[str]]:
         for subject, name, prompt in sorted(picked)
         if subject == first and (second, name, prompt) in picked
         for judge in sorted(set(recipe["judges"]))
-        for order in ("first_second", "second_first")
+        for order in ORDERS
     ]
     return expected, ["first", "second", "set", "prompt_id", "judge", "order"]
 

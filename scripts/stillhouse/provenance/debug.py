@@ -37,4 +37,4 @@ class _AsSnakemake:
     def __init__(self, job: Any) -> None:
         self.input, self.output, self.params, self.log = job.input, job.output, job.params, job.log
         self.wildcards, self.threads, self.rule = job.wildcards, job.threads, job.rule.name
-        self.config = job.rule.workflow.config
+        self.config, self.resources = job.rule.workflow.config, job.resources

@@ -3,8 +3,10 @@
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +68,58 @@ def write_parquet(path: str | Path, rows: list[dict[str, Any]], schema: "pa.Sche
     table = pa.Table.from_pylist(rows, schema=schema)
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=10_000, store_schema=True)
+
+
+@contextmanager
+def parquet_sink(path: str | Path, schema: "pa.Schema", group_rows: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield a function that takes one row after the other into the parquet file `path`, in flat memory.
+
+    A thread writes, so that an event loop goes on meanwhile; at most one group waits for it. The file is there when the
+    block ends well. The same rows and `group_rows` give the same bytes.
+    """
+    import pyarrow.json as pj
+    import pyarrow.parquet as pq
+
+    def write_group(rows: list[dict[str, Any]]) -> None:
+        # by way of JSON: pyarrow imports pandas, a third of a second, for every other conversion of Python's values
+        data = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+        form = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
+        read = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
+        writer.write_table(pj.read_json(BytesIO(data), read, form))
+
+    waiting: list[dict[str, Any]] = []
+    writing: list[Future[None]] = []
+
+    def hand_over() -> None:
+        for earlier in writing:
+            earlier.result()
+        writing[:] = [thread.submit(write_group, waiting.copy())]
+        waiting.clear()
+
+    def write(row: dict[str, Any]) -> None:
+        waiting.append(row)
+        if len(waiting) == group_rows:
+            hand_over()
+
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        yield write
+        if waiting:
+            hand_over()
+        for last in writing:
+            last.result()
+
+
+def stream_parquet_rows(path: str | Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a parquet file, one row group in memory at a time."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            yield from file.read_row_group(number, columns).to_pylist()
 
 
 def read_parquet_rows(path: str | Path, columns: list[str] | None = None) -> list[dict[str, Any]]:

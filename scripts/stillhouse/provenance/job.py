@@ -48,7 +48,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Params:
-    """What a `main` may know besides its files: recipe (plain types), operational config, build key, threads, and bounds."""
+    """What a `main` may know besides its files: recipe (plain types), operational config, build key, resources, bounds."""
 
     rule: str
     wildcards: dict[str, str]
@@ -56,6 +56,7 @@ class Params:
     config: dict[str, Any]
     key: str
     threads: int
+    resources: dict[str, int]
     guards: dict[str, float]
 
     @property
@@ -121,9 +122,9 @@ def _run(main: Main, script: Path, snakemake: Any, content: Content | None) -> N
     contents = [[name, narrowed.get(name, digest.sha256)] for name, digest in digests]
     key = build_key(snakemake.rule, contents, recipe, code.digest, software)
     wildcards = dict(sorted(dict(snakemake.wildcards.items()).items()))
-    params = Params(
-        snakemake.rule, wildcards, recipe, snakemake.config, key, snakemake.threads, guards_of(snakemake.config)
-    )
+    resources = {name: value for name, value in snakemake.resources.items() if isinstance(value, int)}
+    config, guards = snakemake.config, guards_of(snakemake.config)
+    params = Params(snakemake.rule, wildcards, recipe, config, key, snakemake.threads, resources, guards)
     made = [path for _, path in outputs.flat(leaving_out=("record",))]
     kept = store.restore(key, made)
     if kept:

@@ -16,6 +16,7 @@ from typing import Any
 from stillhouse.errors import RecordError
 from stillhouse.provenance.files import read_json, write_json
 from stillhouse.provenance.guards import begin_counting
+from stillhouse.provenance.layout import refused
 from stillhouse.provenance.owner import OWNER, survivors
 from stillhouse.provenance.records import host, now
 
@@ -66,7 +67,16 @@ def sweep_litter(results: Path) -> None:
 def end_run(workflow: Any) -> None:
     """Hooks `onsuccess` and `onerror`: mark again what did not finish."""
     mark_unfinished(workflow, workflow.dag.needrun_jobs())
+    show_refused(Path("results"))
     OWNER.unlink(missing_ok=True)
+
+
+def show_refused(results: Path) -> None:
+    """Put the failures of a generation that stopped the run where they are looked for; its answers are not there."""
+    for folder in results.glob("generations/*"):
+        failures = folder / "failures.parquet"
+        if refused(failures).exists() and not failures.exists():
+            refused(failures).replace(failures)
 
 
 def bind_memory() -> None:

@@ -6,7 +6,8 @@ Nothing is repaired. A fault names the file and the job concerned; a note tells 
 import os
 from pathlib import Path
 
-from stillhouse.provenance.ledger_lines import check_line, is_torn, scan_file
+from stillhouse.provenance.ledger_calls import writer_of
+from stillhouse.provenance.ledger_check import check_file
 from stillhouse.provenance.lineage import APART, RESULTS, Lineage, Node, record_files
 from stillhouse.provenance.progress import track
 from stillhouse.provenance.tables import Table, Tables
@@ -150,7 +151,7 @@ def _check_ledger(lineage: Lineage, folder: Path, result: Verification) -> set[s
     answered: set[str] = set()
     for file in track(sorted(folder.glob("*.jsonl")), "ledger"):
         path = file.relative_to(lineage.root).as_posix() if file.is_relative_to(lineage.root) else str(file)
-        writer = file.stem.rsplit("-", 1)[0]
+        writer = writer_of(file)
         job = writers.get(writer, writer)
         try:
             twice = _check_lines(file, path, job, answered, result)
@@ -166,17 +167,14 @@ def _check_ledger(lineage: Lineage, folder: Path, result: Verification) -> set[s
 def _check_lines(file: Path, path: str, job: str, answered: set[str], result: Verification) -> int:
     """Check the lines of one file of the ledger and add to `answered`; how many calls were answered there already."""
     twice = 0
-    for number, _, line in scan_file(file):
+    for line in check_file(file):
         result.lines += 1
-        try:
-            digest = check_line(line)[0]
-        except ValueError as error:
-            if is_torn(line):
-                text = f"line {number} was cut off by a kill; its call will be made again"
-                result.notes.append(Note("torn", path, text))
-            else:
-                result.faults.append(Fault(path, job, f"line {number}: {error}"))
-            continue
-        twice += digest in answered
-        answered.add(digest)
+        if line.torn:
+            text = f"line {line.number} was cut off by a kill; its call will be made again"
+            result.notes.append(Note("torn", path, text))
+        elif line.mark is None:
+            result.faults.append(Fault(path, job, f"line {line.number}: {line.fault}"))
+        else:
+            twice += line.mark.digest in answered
+            answered.add(line.mark.digest)
     return twice

@@ -29,7 +29,7 @@ class Subject(Section):
     recorded: str | None = Field(None, description="JSONL of recorded answers: {id, response} a line")
     serve: str | None = Field(None, description="adapter: peft; export: gguf:QUANT, gguf-adapter or merged")
     system: str | None = Field(None, description="file with a system prompt")
-    grammar: str | None = Field(None, description="GBNF file that holds the form")
+    grammar: str | None = Field(None, description="file that holds the form: a JSON schema (.json) or GBNF")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Subject":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from stillhouse.errors import StudyError
 from stillhouse.study.faults import nearest
+from stillhouse.study.grammars import grammar_fault
 from stillhouse.study.references import set_names
 from stillhouse.study.study import Study
 
@@ -70,7 +71,7 @@ class StudyFiles:
             return f"{path!r} has no {', '.join(missing)}" if missing else None
         if found.is_dir() and not key.endswith(".weights"):
             return f"{path!r} is a folder; expected a file"
-        return None
+        return grammar_fault(found) if key.endswith(".grammar") else None
 
     def nearest(self, path: str) -> str:
         """A hint at a file of a similar name in the same folder."""

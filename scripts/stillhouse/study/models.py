@@ -8,11 +8,19 @@ from stillhouse.study.base import HubName, Licence, Section, Terms
 
 
 class Limits(Section):
-    """What a provider allows; operational, so a change rebuilds nothing."""
+    """What a provider allows a whole run; operational, so a change rebuilds nothing. Jobs that run at once share it."""
 
-    concurrency: int = Field(8, ge=1, description="most requests in flight in one generation, shared out to its shards")
+    concurrency: int = Field(8, ge=1, le=10_000, description="most requests in flight at once")
     requests_per_minute: int | None = Field(
-        None, ge=1, description="most requests started in a minute, likewise shared"
+        None, ge=1, description="most requests started in any minute, tries counted"
+    )
+    requests_per_day: int | None = Field(
+        None, ge=1, description="most requests started in a day (UTC), tries counted; then the run stops, resumable"
+    )
+    tokens_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="most tokens in any minute; a request counts its prompt and max_tokens until it is answered",
     )
 
 
@@ -21,6 +29,9 @@ class Price(Section):
 
     input: float = Field(ge=0.0, description="USD per million prompt tokens")
     output: float = Field(ge=0.0, description="USD per million completion tokens")
+
+
+Structured = Literal["none", "json_schema", "llama_cpp", "vllm"]
 
 
 class LlamaCppModel(Section):
@@ -53,7 +64,16 @@ class OpenAIModel(Section):
     limits: Limits = Field(Limits(), description="what the provider allows")
     price: Price | None = Field(None, description="what it costs; unknown when absent")
     timeout_s: float = Field(120.0, gt=0, description="seconds until one try of a request is given up; operational")
-    max_tries: int = Field(6, ge=1, description="tries of one request before it counts as failed; operational")
+    max_tries: int = Field(
+        6, ge=1, description="tries before a request that fails while others succeed counts as failed; operational"
+    )
+    give_up_s: float = Field(
+        300.0, gt=0, description="seconds of nothing but failures after which the run stops, resumable; operational"
+    )
+    structured: Structured = Field(
+        "json_schema",
+        description="how the server takes a `grammar`: json_schema (`response_format`), llama_cpp or vllm (GBNF too), none",
+    )
     licence: Licence | None = Field(None, description="licence of the answers, for cards and exports")
     terms: Terms = Field(Terms(), description="what the provider's terms say of the answers")
 

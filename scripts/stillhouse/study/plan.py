@@ -79,7 +79,9 @@ class Plan:
             return {"name": model, "backend": entry.backend, "context": entry.context}
         if isinstance(entry, RecordedModel):
             return {"name": model, "backend": entry.backend}
-        return {"name": model, "backend": entry.backend, "model": entry.model}
+        found = {"name": model, "backend": entry.backend, "model": entry.model}
+        usual = entry.structured == type(entry).model_fields["structured"].default
+        return found if usual else {**found, "structured": entry.structured}
 
     # prompts
 
@@ -102,7 +104,8 @@ class Plan:
         generation = self.study.generations[name]
         roles = generation.roles.model_dump(exclude_none=True)
         judges = roles.pop("judges", [])
-        return sorted({generation.model, *roles.values(), *judges})
+        routed = [model for route in generation.routes for model in route.models]
+        return sorted({generation.model, *roles.values(), *judges, *routed})
 
     def inputs_shard(self, name: str) -> Inputs:
         """Inputs of a generation's shards, without the weights."""
@@ -133,11 +136,11 @@ class Plan:
             "method": generation.method,
             "model": generation.model,
             "roles": generation.roles.model_dump(),
+            "routes": [route.model_dump() for route in generation.routes],
             "tournament": tournament if generation.method == "tournament" else None,
             "sampling": generation.sampling.model_dump(),
             "shard": shard,
             "shards": generation.shards,
-            "budget": generation.budget.model_dump(),
             "models": [self.identity(model) for model in self.generation_models(name)],
         }
 

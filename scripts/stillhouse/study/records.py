@@ -6,6 +6,7 @@ A test compares them with the outputs that Snakemake plans for rule `all`.
 from collections.abc import Iterator
 from pathlib import Path
 
+from stillhouse.study.generation_reports import check_file, check_judges
 from stillhouse.study.plan import Plan
 
 
@@ -34,7 +35,7 @@ def _models(plan: Plan) -> Iterator[str]:
     """Models that the study needs as GGUF, and those that it needs as safetensors."""
     study = plan.study
     judged = [part for item in study.evaluations.values() for part in (item.rubric, item.pairwise) if part]
-    asked = [model for name in study.generations for model in plan.generation_models(name)]
+    asked = [m for name in study.generations for m in (*plan.generation_models(name), *check_judges(plan, name))]
     files = plan.model_weights([*asked, *(judge for part in judged for judge in part.judges)])
     for evaluation, item in study.evaluations.items():
         files += [file for subject in item.subjects for file in plan.subject_weights(evaluation, subject)]
@@ -49,6 +50,9 @@ def _models(plan: Plan) -> Iterator[str]:
 def _generation(plan: Plan, name: str) -> Iterator[str]:
     yield from (f"{shard}.record.json" for shard in plan.shards(name))
     yield f"results/generations/{name}/record.json"
+    folder = f"results/generations/{name}"
+    yield from (f"{file}.record.json" for file in check_file(plan, name))
+    yield from (f"{folder}/{file}.record.json" for file in ("report.json", "cost.json"))
 
 
 def _export(plan: Plan, name: str) -> Iterator[str]:

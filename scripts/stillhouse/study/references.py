@@ -7,6 +7,7 @@ from stillhouse.study.evaluations import Evaluation, Subject
 from stillhouse.study.excludes import set_of
 from stillhouse.study.faults import nearest
 from stillhouse.study.generations import Generation
+from stillhouse.study.grammars import server_fault
 from stillhouse.study.licences import check_terms
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
 from stillhouse.study.study import Study
@@ -17,6 +18,7 @@ def check_references(study: Study) -> list[str]:
     faults = list(_exclude(study))
     for name, generation in study.generations.items():
         faults.extend(_generation(study, f"generations.{name}", generation))
+        faults.extend(_external_check(study, f"generations.{name}", generation))
     for name in study.datasets:
         faults.extend(_dataset(study, name, f"datasets.{name}"))
     for name, adapter in study.adapters.items():
@@ -60,18 +62,26 @@ def _generation(study: Study, path: str, generation: Generation) -> Iterator[str
         yield from _known(f"{path}.roles.{role}", model, study.models, "models")
     for number, model in enumerate(judges):
         yield from _known(f"{path}.roles.judges[{number}]", model, study.models, "models")
-    teacher = study.models.get(generation.roles.teacher or generation.model)
-    if generation.grammar and isinstance(teacher, OpenAIModel):
-        yield f"{path}.grammar: the teacher's backend is openai, and GBNF grammars need llama_cpp"
-    for name in {generation.model, *roles.values(), *judges}:
+    for number, route in enumerate(generation.routes):
+        for place, model in enumerate(route.models):
+            yield from _known(f"{path}.routes[{number}].models[{place}]", model, study.models, "models")
+    routed = [model for route in generation.routes for model in route.models]
+    for name in dict.fromkeys([generation.roles.teacher or generation.model, *routed]):
+        if fault := server_fault(generation.grammar, study.models.get(name)):
+            yield f"{path}.grammar: models.{name} cannot hold {generation.grammar!r}: {fault}"
+    for name in {generation.model, *roles.values(), *judges, *routed}:
         model = study.models.get(name)
-        if isinstance(model, OpenAIModel) and generation.shards > model.limits.concurrency:
-            yield (
-                f"{path}.shards: {generation.shards} shards share models.{name}.limits.concurrency "
-                f"({model.limits.concurrency}); make it at least the number of shards"
-            )
         if generation.budget.usd is not None and isinstance(model, OpenAIModel) and model.price is None:
             yield f"{path}.budget.usd: models.{name} has no price, so a budget in USD cannot be kept"
+
+
+def _external_check(study: Study, path: str, generation: Generation) -> Iterator[str]:
+    if generation.external_check is None:
+        return
+    if generation.method == "single":
+        yield f"{path}.external_check: only a tournament has a first draft to compare with; method is single"
+    for number, judge in enumerate(generation.external_check.judges):
+        yield from _known(f"{path}.external_check.judges[{number}]", judge, study.models, "models")
 
 
 def _dataset(study: Study, name: str, path: str) -> Iterator[str]:
@@ -127,8 +137,8 @@ def _evaluation(study: Study, path: str, evaluation: Evaluation) -> Iterator[str
 def _subject(study: Study, path: str, subject: Subject) -> Iterator[str]:
     if subject.model is not None:
         yield from _known(f"{path}.model", subject.model, study.models, "models")
-        if subject.grammar and isinstance(study.models.get(subject.model), OpenAIModel):
-            yield f"{path}.grammar: the model's backend is openai, and GBNF grammars need llama_cpp"
+        if fault := server_fault(subject.grammar, study.models.get(subject.model)):
+            yield f"{path}.grammar: models.{subject.model} cannot hold {subject.grammar!r}: {fault}"
     if subject.adapter is not None:
         yield from _known(f"{path}.adapter", subject.adapter, study.adapters, "adapters")
         if subject.grammar:

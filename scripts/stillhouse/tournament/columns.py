@@ -14,6 +14,7 @@ ANSWERS = pa.schema(
         ("metadata", pa.string()),
         ("generation", pa.string()),
         ("method", pa.string()),
+        ("model", pa.string()),
         ("answer", pa.string()),
         ("reasoning", pa.string()),
         ("draft", pa.string()),
@@ -46,3 +47,6 @@ FAILURES = pa.schema(
 FAILURE_FIELDS = ("stage", "reason", "attempts", "raw")
 SHARD = pa.schema([*ANSWERS, *(FAILURES.field(name) for name in FAILURE_FIELDS)])
 """A shard holds answered and failed prompts; `stage` is null where a prompt was answered."""
+
+SHARD_ROWS = 32
+"""Rows that are written and read at once: some hundred kilobytes of transcripts."""

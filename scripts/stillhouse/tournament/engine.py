@@ -2,10 +2,12 @@
 
 The method is that of Hadron's AutoReason: every role has a fresh context, judges see the three candidates
 under shuffled labels, points are counted after Borda, and an incumbent that defends its place `convergence`
-times in a row has converged.
+times in a row has converged. Candidates that are equal to the byte stand before the panel as one.
 """
 
 import asyncio
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,11 +15,20 @@ from stillhouse.errors import CallError
 from stillhouse.llm.client import Client
 from stillhouse.llm.requests import Call, Message
 from stillhouse.provenance.digests import seed_from
-from stillhouse.tournament.ranking import GRAMMAR, LABELS, borda, parse_ranking, shuffled_labels, winner
+from stillhouse.tournament.ranking import (
+    borda,
+    groups_of,
+    parse_ranking,
+    ranking_grammar,
+    shuffled_labels,
+    winner,
+)
 from stillhouse.tournament.roles import Templates, no_flaws
 from stillhouse.tournament.settings import ShardSettings
 
 JUDGE_TOKENS_IN_FORM = 24
+TRIES = 2
+"""How often a text is asked for that comes back empty or cut off."""
 
 
 class Models(Protocol):
@@ -65,13 +76,27 @@ class Candidate:
 
 
 class Contest:
-    """One prompt's way to its answer; `calls` lists digests in the order of the method, not of completion."""
+    """One prompt's way to its answer; `calls` lists digests in the order of the method, not of completion.
+
+    `retrying` asks further for texts that came back empty every time in an earlier run; `on_round` hears of each round.
+    """
 
     def __init__(
-        self, row: dict[str, Any], messages: list[Message], models: Models, settings: ShardSettings, texts: Texts
+        self,
+        row: dict[str, Any],
+        messages: list[Message],
+        models: Models,
+        settings: ShardSettings,
+        texts: Texts,
+        retrying: bool = False,
+        on_round: Callable[[], None] = lambda: None,
     ):
         self.row, self.messages, self.models, self.settings, self.texts = row, messages, models, settings, texts
         self.calls: list[str] = []
+        self.teacher = settings.teacher(row)
+        self._retrying, self._on_round = retrying, on_round
+        # the prompts that are least advanced go first: all keep step, and slots stay full until the last round ends
+        self._step = 0
 
     async def run(self) -> Outcome:
         """Answer the prompt by the generation's method; raises `StageError`."""
@@ -96,6 +121,7 @@ class Contest:
         for number in range(1, rules.max_rounds + 1):
             round_, candidates = await self._round(incumbent, number)
             outcome.rounds.append(round_)
+            self._on_round()
             if round_["winner"] == "A":
                 defences += 1
             else:
@@ -114,12 +140,25 @@ class Contest:
         revised = await self._revise("author", {"answer": incumbent.text, "critique": critique.text}, number)
         merged = await self._revise("synthesizer", {"answer": incumbent.text, "revision": revised.text}, number)
         candidates = {"A": incumbent, "B": revised, "AB": merged}
-        votes = await asyncio.gather(*self._panel(candidates, number), return_exceptions=True)
+        texts = {name: candidate.text for name, candidate in candidates.items()}
+        return {**round_, "candidates": texts, **await self._judged(texts, number)}, candidates
+
+    async def _judged(self, texts: dict[str, str], number: int) -> dict[str, Any]:
+        """The panel's votes on `texts`, the points and the winner."""
+        rules = self.settings.tournament
+        groups = [[name] for name in texts] if rules.every_vote else groups_of(texts)
+        if len(groups) == 1:
+            note = "B and AB equal A: no vote can change that"
+            return {"votes": [], "borda": {}, "winner": "A", "note": note, "saved": rules.judges}
+        self._step += 1
+        shown = {group[0]: texts[group[0]] for group in groups}
+        panel = [self._vote(shown, number, judge) for judge in range(rules.judges)]
+        votes = await asyncio.gather(*panel, return_exceptions=True)
         self.calls.extend(vote["call"] for vote in votes if isinstance(vote, dict))
         for error in votes:  # raised only now: no vote goes on by itself, and the first judge's error is told
             if isinstance(error, BaseException):
                 raise error
-        return {**round_, "candidates": {k: c.text for k, c in candidates.items()}, **_count(votes)}, candidates
+        return _count(votes, groups)
 
     async def _revise(self, role: str, values: dict[str, str], number: int) -> Candidate:
         """B and AB keep the teacher's form: its system prompt and grammar hold for them too."""
@@ -140,50 +179,52 @@ class Contest:
 
         Raises `StageError` when it is empty again. A text that is still cut off is kept and marked.
         """
-        client, sampling = self.models[self.settings.role(role)], self.settings.sampling
-        call = best = None
-        for attempt in range(2):
-            if call is not None and call.truncated:
-                sampling = sampling.model_copy(update={"max_tokens": sampling.max_tokens * 2})
+        client = self.models[self.teacher if role == "teacher" else self.settings.role(role)]
+        sampling, best, asked, raw = self.settings.sampling, None, 0, ""
+        self._step += 1
+        for index in itertools.count():
+            if index >= TRIES and best:
+                break
+            parts = (self.row["prompt_id"], role, number)
+            request = client.request(messages, sampling, seed_parts=parts, grammar=grammar, index=index)
+            # further tries that an earlier run has paid for count; new ones are made only when that was asked for
+            new = not client.knows(request)
+            if new and index >= TRIES and not (self._retrying and asked < TRIES):
+                break
+            asked += new
             try:
-                call = await client.ask(
-                    messages,
-                    sampling,
-                    seed_parts=(self.row["prompt_id"], role, number),
-                    grammar=grammar,
-                    index=attempt,
-                )
+                call = await client.answer(request, self._step)
             except CallError as error:
-                raise StageError(role, str(error), None, attempt + 1) from error
+                raise StageError(role, str(error), None, index + 1) from error
             self.calls.append(call.digest)
-            best = call if call.text else best
+            best, raw = (call, raw) if call.text else (best, call.reasoning or "")
             if call.text and not call.truncated:
                 break
+            if call.truncated and sampling is self.settings.sampling:
+                sampling = sampling.model_copy(update={"max_tokens": sampling.max_tokens * 2})
         if best is None:
-            raise StageError(role, "empty answer", "", 2)
+            raise StageError(role, "empty answer", raw, index)
         return Candidate(best.text, best)
 
-    def _panel(self, candidates: dict[str, Candidate], number: int) -> list[Any]:
-        return [self._vote(candidates, number, judge) for judge in range(self.settings.tournament.judges)]
-
-    async def _vote(self, candidates: dict[str, Candidate], number: int, judge: int) -> dict[str, Any]:
+    async def _vote(self, shown: dict[str, str], number: int, judge: int) -> dict[str, Any]:
+        """One judge's ranking of the texts `shown`, by candidate, under labels of its own."""
         name = self.settings.judge(judge)
         client = self.models[name]
-        labels = shuffled_labels(seed_from(self.settings.sampling.seed, self.row["prompt_id"], "labels", number, judge))
-        shown = {label: candidates[candidate].text for label, candidate in labels.items()}
+        seed = seed_from(self.settings.sampling.seed, self.row["prompt_id"], "labels", number, judge)
+        labels = shuffled_labels(seed, list(shown))
         held = self.settings.tournament.judge_form and client.grammars
         changes = {"max_tokens": JUDGE_TOKENS_IN_FORM} if held else {}
-        sampling = self.settings.sampling.model_copy(update=changes)
+        request = client.request(
+            self._role_messages("judge", {"answers": {label: shown[name] for label, name in labels.items()}}),
+            self.settings.sampling.model_copy(update=changes),
+            seed_parts=(self.row["prompt_id"], "judge", number, judge),
+            grammar=ranking_grammar(list(labels)) if held else None,
+        )
         try:
-            call = await client.ask(
-                self._role_messages("judge", {"answers": shown}),
-                sampling,
-                seed_parts=(self.row["prompt_id"], "judge", number, judge),
-                grammar=GRAMMAR if held else None,
-            )
+            call = await client.answer(request, self._step)
         except CallError as error:
             raise StageError("judge", str(error), None, 1) from error
-        order = parse_ranking(call.text, LABELS)
+        order = parse_ranking(call.text, list(labels))
         return {
             "judge": judge,
             "model": name,
@@ -194,10 +235,14 @@ class Contest:
         }
 
 
-def _count(votes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Votes, points and winner; where half or fewer of the votes parse, A stays and the note says so."""
+def _count(votes: list[dict[str, Any]], groups: list[list[str]]) -> dict[str, Any]:
+    """Votes, points and winner; where half or fewer of the votes parse, A stays and the note says so.
+
+    Equal candidates share a place and its points.
+    """
     parsed = [vote["ranking"] for vote in votes if vote["ranking"]]
-    points = borda(parsed)
+    points = borda(parsed, [group[0] for group in groups])
+    shared = {name: points[group[0]] for group in groups for name in group}
     enough = 2 * len(parsed) > len(votes)
     note = None if enough else f"only {len(parsed)} of {len(votes)} votes could be read: A stays"
-    return {"votes": votes, "borda": points, "winner": winner(points) if enough else "A", "note": note}
+    return {"votes": votes, "borda": shared, "winner": winner(shared) if enough else "A", "note": note}

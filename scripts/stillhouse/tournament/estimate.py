@@ -70,6 +70,24 @@ def estimate_generation(
     return found
 
 
+def estimate_check(
+    name: str, generation: dict[str, Any], rows: list[dict[str, Any]], prices: dict[str, dict | None]
+) -> Estimate | None:
+    """Estimate the external check of a generation, None where there is none.
+
+    Every prompt is counted, in both orders: a draft that stays as it is can only save calls.
+    """
+    check = generation["external_check"]
+    if check is None:
+        return None
+    found = Estimate(f"generation {name}: external check")
+    prompts, verdict = min(check["limit"] or len(rows), len(rows)), check["judging"]["max_tokens"] * ANSWER_SHARE
+    seen = mean_prompt_tokens(rows) + 2 * generation["sampling"]["max_tokens"] * ANSWER_SHARE
+    for judge in sorted(set(check["judges"])):
+        found.add(2 * prompts, 2 * prompts, seen, verdict, prices.get(judge))
+    return found
+
+
 def estimate_evaluation(
     name: str, evaluation: dict[str, Any], rows: list[dict[str, Any]], prices: dict[str, dict | None]
 ) -> list[Estimate]:

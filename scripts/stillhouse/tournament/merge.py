@@ -1,39 +1,90 @@
-"""Merges a generation's shards. Knows nothing of the engine, whose changes must not merge anew."""
+"""Merges a generation's shards, in flat memory. Knows nothing of the engine, whose changes must not merge anew."""
 
-from collections.abc import Iterator
+import heapq
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from stillhouse.errors import FailureShareError
-from stillhouse.provenance.files import read_parquet_rows, write_parquet
-from stillhouse.tournament.columns import ANSWERS, FAILURES
+from stillhouse.errors import FailureShareError, RecordError
+from stillhouse.provenance.files import parquet_sink, stream_parquet_rows
+from stillhouse.provenance.layout import refused
+from stillhouse.tournament.columns import ANSWERS, FAILURES, SHARD, SHARD_ROWS
 from stillhouse.tournament.settings import MergeSettings
+
+WAYS = 64
+"""Files that are merged at once: each has one row group in memory."""
+
+Row = dict[str, Any]
 
 
 def merge_shards(shards: list[Path], settings: MergeSettings, answers: Path, failures: Path) -> dict[str, Any]:
     """Join shards, sorted by prompt_id, into `answers` and `failures`.
 
-    Raises `FailureShareError` when too many failed; `failures` is written before that, so that the reasons
-    can be read.
+    Raises `FailureShareError` when too many failed. The failures are written before that, and once more beside, where
+    Snakemake does not delete them with a failed job's outputs.
     """
-    rows = sorted((row for shard in shards for row in read_parquet_rows(shard)), key=lambda row: row["prompt_id"])
-    failed = [row for row in rows if row["stage"] is not None]
-    answered = [row for row in rows if row["stage"] is None]
-    write_parquet(failures, list(_only(failed, FAILURES)), FAILURES)
-    write_parquet(answers, list(_only(answered, ANSWERS)), ANSWERS)
-    share = len(failed) / len(rows) if rows else 0.0
-    kept = failures.with_name(f"refused-{failures.name}")
+    total, failed = 0, []
+    kept = refused(failures)
     kept.unlink(missing_ok=True)
-    if share > settings.failures.max_share:
-        write_parquet(kept, list(_only(failed, FAILURES)), FAILURES)
+    with (
+        tempfile.TemporaryDirectory(prefix=".stage-merge-", dir=answers.parent) as folder,
+        parquet_sink(answers, ANSWERS, SHARD_ROWS) as answered,
+    ):
+        for row in _sorted(shards, Path(folder)):
+            total += 1
+            if row["stage"] is None:
+                answered(_only(row, ANSWERS))
+            else:
+                failed.append(_only(row, FAILURES))
+    _write(failures, FAILURES, failed)
+    if failed and len(failed) > settings.failures.max_share * total:
+        _write(kept, FAILURES, failed)
+        first = next((row for row in failed if row["stage"] != "stopped"), failed[0])
         raise FailureShareError(
-            f"generation {settings.generation}: {len(failed)} of {len(rows)} prompts failed, more than "
-            f"failures.max_share {settings.failures.max_share:g} allows; first: {failed[0]['id']}: "
-            f"{failed[0]['stage']}: {failed[0]['reason']}; all of them: {kept}"
+            f"generation {settings.generation}: {len(failed)} of {total} prompts failed, more than failures.max_share "
+            f"{settings.failures.max_share:g} allows; first: {first['id']}: {first['stage']}: {first['reason']}; all of "
+            f"them: {failures}. Once the cause is mended: python scripts/retry.py {settings.generation}"
         )
-    return {"prompts": len(rows), "answered": len(answered), "failed": len(failed)}
+    return {"prompts": total, "answered": total - len(failed), "failed": len(failed)}
+
+
+def _sorted(shards: list[Path], folder: Path) -> Iterator[Row]:
+    """All rows by prompt_id; more files than `WAYS` are merged in steps, through `folder`."""
+    files, number = list(shards), 0
+    while len(files) > WAYS:
+        group, files = files[:WAYS], files[WAYS:]
+        merged = folder / f"{number}.parquet"
+        _write(merged, SHARD, _merged(group))
+        files.append(merged)
+        number += 1
+    return _merged(files)
+
+
+def _merged(files: list[Path]) -> Iterator[Row]:
+    return heapq.merge(*map(_checked, files), key=lambda row: row["prompt_id"])
+
+
+def _checked(file: Path) -> Iterator[Row]:
+    """The rows of a shard; raises `RecordError` when they are not in order."""
+    before = ""
+    for row in stream_parquet_rows(file):
+        if row["prompt_id"] < before:
+            raise RecordError(f"{file}: rows are not sorted by prompt_id; delete the file and run again")
+        before = row["prompt_id"]
+        yield row
+
+
+def _write(path: Path, schema: pa.Schema, rows: Iterable[Row]) -> None:
+    with parquet_sink(path, schema, SHARD_ROWS) as write:
+        for row in rows:
+            write(row)
+
+
+def _only(row: Row, schema: pa.Schema) -> Row:
+    return {name: row[name] for name in schema.names}
 
 
 def remove_stale(shards: list[Path]) -> None:
@@ -43,7 +94,3 @@ def remove_stale(shards: list[Path]) -> None:
         if file.name not in current and file.stem.isdigit():
             file.with_name(f"{file.name}.record.json").unlink(missing_ok=True)
             file.unlink()
-
-
-def _only(rows: list[dict[str, Any]], schema: pa.Schema) -> Iterator[dict[str, Any]]:
-    return ({name: row[name] for name in schema.names} for row in rows)

@@ -6,10 +6,11 @@ Borda count: with three candidates a first place gives 2 points, a second 1, a l
 import random
 import re
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 CANDIDATES = ("A", "B", "AB")
 LABELS = ("X1", "X2", "X3")
+PREFERENCE = {"A": 2, "AB": 1, "B": 0}
 
 LINE = re.compile(r"ranking\s*[:=\-]\s*(.+)", re.IGNORECASE)
 LABEL = re.compile(r"\bX\s?(\d+)\b", re.IGNORECASE)
@@ -19,10 +20,11 @@ LABEL_LIST = re.compile(
 
 UNCLEAR = re.compile(r"[<=≈~≤≥]|\btied?\b|\bequal", re.IGNORECASE)
 
-GRAMMAR = (
-    'root ::= "RANKING: " order\n'
-    'order ::= "X1 > X2 > X3" | "X1 > X3 > X2" | "X2 > X1 > X3" | "X2 > X3 > X1" | "X3 > X1 > X2" | "X3 > X2 > X1"\n'
-)
+
+def ranking_grammar(labels: Sequence[str] = LABELS) -> str:
+    """The GBNF that holds a judge to one ranking line over `labels`."""
+    orders = " | ".join(f'"{" > ".join(order)}"' for order in permutations(labels))
+    return f'root ::= "RANKING: " order\norder ::= {orders}\n'
 
 
 def shuffled_labels(seed: int, candidates: Sequence[str] = CANDIDATES) -> dict[str, str]:
@@ -78,6 +80,14 @@ def _labels(text: str) -> list[str]:
     return [f"X{match.group(1)}" for match in found]
 
 
+def groups_of(texts: dict[str, str]) -> list[list[str]]:
+    """Candidates with equal texts together, the ones that ties prefer first in each group."""
+    groups: dict[str, list[str]] = {}
+    for candidate in sorted(texts, key=lambda name: -PREFERENCE[name]):
+        groups.setdefault(texts[candidate], []).append(candidate)
+    return sorted(groups.values(), key=lambda group: CANDIDATES.index(group[0]))
+
+
 def borda(rankings: Iterable[Sequence[str]], candidates: Sequence[str] = CANDIDATES) -> dict[str, int]:
     """Borda points by candidate over `rankings` (candidates from best to worst)."""
     points = dict.fromkeys(candidates, 0)
@@ -89,5 +99,4 @@ def borda(rankings: Iterable[Sequence[str]], candidates: Sequence[str] = CANDIDA
 
 def winner(points: dict[str, int]) -> str:
     """The candidate with most points; ties prefer A, then AB, then B: change has to earn its place."""
-    preference = {"A": 2, "AB": 1, "B": 0}
-    return max(points, key=lambda candidate: (points[candidate], preference[candidate]))
+    return max(points, key=lambda candidate: (points[candidate], PREFERENCE[candidate]))

@@ -1,10 +1,10 @@
 """What each role of a tournament is asked, out of Jinja templates that a study can replace."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
 
 from stillhouse.errors import InputError
 from stillhouse.llm.requests import Message
@@ -13,17 +13,27 @@ ROLES = ("critic", "author", "synthesizer", "judge")
 FILES = tuple(f"{role}.j2" for role in ROLES)
 
 
-@dataclass(frozen=True)
 class Templates:
-    """The templates' texts by role; rendered with the prompt and what the role may see."""
+    """The templates' texts by role; rendered with the prompt and what the role may see.
 
-    texts: dict[str, str]
+    Raises `InputError` when one cannot be parsed.
+    """
+
+    def __init__(self, texts: dict[str, str]) -> None:
+        environment = SandboxedEnvironment(
+            undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+        )
+        self._templates: dict[str, Template] = {}
+        for role, text in texts.items():
+            try:
+                self._templates[role] = environment.from_string(text)
+            except TemplateError as error:
+                raise InputError(f"template {role}.j2: {error}") from error
 
     def messages(self, role: str, **values: object) -> list[Message]:
         """One user message for `role`; raises `InputError` when the template asks for what is not there."""
-        environment = Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
         try:
-            text = environment.from_string(self.texts[role]).render(**values)
+            text = self._templates[role].render(**values)
         except TemplateError as error:
             raise InputError(f"template {role}.j2: {error}") from error
         return [{"role": "user", "content": text.strip()}]

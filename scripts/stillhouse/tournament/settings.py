@@ -1,7 +1,10 @@
 """What a generation's jobs need of the study."""
 
+from typing import Any
+
+from stillhouse.provenance.digests import seed_from
 from stillhouse.study.base import Sampling, Section
-from stillhouse.study.generations import Budget, Failures, Roles, Tournament
+from stillhouse.study.generations import Failures, Roles, Route, Tournament
 
 
 class ShardSettings(Section):
@@ -11,15 +14,22 @@ class ShardSettings(Section):
     method: str
     model: str
     roles: Roles
+    routes: list[Route]
     tournament: Tournament | None
     sampling: Sampling
     shard: int
     shards: int
-    budget: Budget
 
     def role(self, name: str) -> str:
         """Model of a role."""
         return getattr(self.roles, name) or self.model
+
+    def teacher(self, row: dict[str, Any]) -> str:
+        """Model of a prompt's first draft: that of the first route which takes it, else the teacher's."""
+        for route in self.routes:
+            if route.takes(row["category"], row["prompt"]):
+                return route.models[seed_from(self.sampling.seed, row["prompt_id"], "route") % len(route.models)]
+        return self.role("teacher")
 
     def judge(self, number: int) -> str:
         """Model of a judge: the pool is used in turn."""

@@ -272,7 +272,7 @@ class _Progress(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The number of steps is known now."""
-        self._meter = Meter(f"training ({self._objective})", state.max_steps)
+        self._meter = Meter(f"training ({self._objective})", state.max_steps, lambda: self._note)
         self._meter.__enter__()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
@@ -285,7 +285,7 @@ class _Progress(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """One optimiser step more."""
         if self._meter:
-            self._meter.advance(self._note)
+            self._meter.advance()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Leave the bar."""
