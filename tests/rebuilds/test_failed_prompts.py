@@ -84,3 +84,15 @@ def test_a_retry_without_failures_does_nothing(house: House) -> None:
     unknown = house.script("retry.py", "nobody", "--configfile", "study.yaml")
     assert (unknown.returncode, len(house.server.requests)) == (1, asked)
     assert "generations that were answered: plans" in unknown.stdout
+
+
+def test_a_budget_holds_over_all_shards_and_a_raised_one_goes_on(house: House) -> None:
+    house.change(lambda study: study["generations"]["plans"].update(budget={"calls": 7}, shards=4))
+    stopped = house.run(cores=4, fails=True)
+    assert stopped.calls == 7
+    assert "budget.calls of 7 would be passed" in stopped.text
+    again = house.run(cores=4, fails=True)
+    assert again.calls == 0
+    house.change(lambda study: study["generations"]["plans"].update(budget={"calls": PROMPTS}))
+    assert house.run(cores=4).calls == PROMPTS - 7
+    assert len(rows(house, "answers")) == PROMPTS

@@ -70,7 +70,7 @@ def respond(
     if batch:
         calls = client.answer_batch(requests, batch)
     else:
-        calls = gather((client.answer(r) for r in requests), 64, settings.subject, total=len(requests))
+        calls = gather((client.answer(r) for r in requests), description=settings.subject, total=len(requests))
     write_parquet(
         target, [_response(row, call, settings, system) for row, call in zip(rows, calls, strict=True)], RESPONSES
     )

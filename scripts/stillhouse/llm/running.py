@@ -15,6 +15,9 @@ T = TypeVar("T")
 AHEAD = 4
 """Results that may wait for an earlier one before nothing new is begun, as a multiple of what runs beside each other."""
 
+BESIDE = 256
+"""Coroutines at work at once where nobody says: more than a model has slots."""
+
 TICK_S = 1.0
 
 _runner: asyncio.Runner | None = None
@@ -68,7 +71,10 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def gather(
-    coroutines: Iterable[Coroutine[Any, Any, T]], limit: int = 64, description: str = "calls", total: int | None = None
+    coroutines: Iterable[Coroutine[Any, Any, T]],
+    limit: int = BESIDE,
+    description: str = "calls",
+    total: int | None = None,
 ) -> list[T]:
     """Run `coroutines`, at most `limit` beside each other; results in their order. Errors as `feed` raises them."""
     results: list[T] = []
@@ -127,10 +133,10 @@ class _Feed:
                 return
             try:
                 self._deliver(item[0], await item[1])
+                meter.advance()
             except StopError as error:
                 self._stop = self._stop or error
                 self._room.release()
-            meter.advance()
 
     def _deliver(self, number: int, result: T) -> None:
         self._early[number] = result
