@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 JUDGE = {"backend": "openai", "base_url": "http://localhost/v1", "model": "outsider-1", "licence": "mit"}
 FULL = {**DEFAULT, "models": {**DEFAULT["models"], "outsider": JUDGE}}
+FULL["generations"]["contested"].pop("external_check")
 
 
 def with_check(**check: Any) -> dict[str, Any]:

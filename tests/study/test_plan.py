@@ -9,6 +9,7 @@ import yaml
 
 from stillhouse.errors import StudyError
 from stillhouse.provenance.digests import canonical_json
+from stillhouse.study.generation_reports import checked, recipe_check
 from stillhouse.study.plan import Plan, load_plan
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,8 @@ def jobs(plan: Plan) -> dict[str, str]:
         for shard in range(item.shards):
             found[f"shard {name} {shard}"] = (plan.recipe_shard(name, shard), plan.inputs_shard(name), weights)
         found[f"merge {name}"] = (plan.recipe_merge(name), plan.shards(name))
+    for name in checked(plan):
+        found[f"check {name}"] = recipe_check(plan, name)
     for name in study.datasets:
         found[f"dataset {name}"] = (plan.recipe_dataset(name), plan.inputs_dataset(name))
         found[f"dataset {name} card"] = plan.recipe_dataset_card(name)
@@ -179,7 +182,7 @@ def test_changing_one_value_changes_the_job_it_decides_and_no_stranger(path: tup
             assert any(found.startswith(job) for found in changed)
     if section in ("generations", "datasets", "adapters"):
         mine = {
-            "generations": ("shard", "merge"),
+            "generations": ("shard", "merge", "check"),
             "datasets": ("dataset",),
             "adapters": ("adapter", "export", "card", "subject"),
         }

@@ -13,6 +13,7 @@ from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import read_json
 from stillhouse.provenance.guards import PaidCalls, guards_of
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
+from stillhouse.study.prices import price_of
 from stillhouse.study.shares import slots_resource
 
 
@@ -69,7 +70,7 @@ class Clients:
         """Put an already opened backend (an adapter, an export) under `name`."""
         known = name in self.config.get("models", {})
         model = model_settings(self.config, name) if known else None
-        price = getattr(model, "price", None)
+        price = price_of(model) if model else None
         free = not isinstance(model, OpenAIModel) or (price is not None and not price.input and not price.output)
         paid = None if free else PaidCalls(guards_of(self.config).get("max_paid_calls"))
         self._open[name] = Client(name, backend, self.ledger, self.usage, price, paid)

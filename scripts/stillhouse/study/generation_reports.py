@@ -4,6 +4,7 @@ from typing import Any
 
 from stillhouse.study.external_check import ExternalCheck
 from stillhouse.study.plan import Plan
+from stillhouse.study.prices import price_of
 
 CHECK = "results/generations/{}/check.parquet"
 
@@ -65,7 +66,7 @@ def recipe_cost(plan: Plan, generation: str) -> dict[str, Any]:
 
 
 def _priced(plan: Plan, name: str) -> dict[str, Any]:
-    price = getattr(plan.study.models[name], "price", None)
+    price = price_of(plan.study.models[name])
     return {**plan.identity(name), "price": None if price is None else price.model_dump()}
 
 

@@ -62,7 +62,10 @@ class OpenAIModel(Section):
         description="name of the environment variable that holds the key; never the key",
     )
     limits: Limits = Field(Limits(), description="what the provider allows")
-    price: Price | None = Field(None, description="what it costs; unknown when absent")
+    price: Price | None = Field(
+        None,
+        description="what it costs; when absent, the list price of the library genai-prices for this URL, or unknown",
+    )
     timeout_s: float = Field(120.0, gt=0, description="seconds until one try of a request is given up; operational")
     max_tries: int = Field(
         6, ge=1, description="tries before a request that fails while others succeed counts as failed; operational"

@@ -14,6 +14,7 @@ from stillhouse.study.excludes import concerning
 from stillhouse.study.files import TEMPLATES, StudyFiles, missing_files, unknown_sources
 from stillhouse.study.generations import Generation
 from stillhouse.study.models import LlamaCppModel, RecordedModel
+from stillhouse.study.prices import price_of
 from stillhouse.study.study import Study, join_faults, load_study
 
 Inputs = dict[str, str | list[str]]
@@ -410,9 +411,9 @@ class Plan:
             },
             "evaluations": {name: item.model_dump() for name, item in self.study.evaluations.items()},
             "prices": {
-                name: model.price.model_dump()
+                name: price.model_dump()
                 for name, model in self.study.models.items()
-                if getattr(model, "price", None) is not None
+                if (price := price_of(model)) is not None
             },
             "models": sorted(self.study.models),
             "api_models": sorted(name for name, model in self.study.models.items() if model.backend == "openai"),

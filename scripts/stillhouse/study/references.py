@@ -10,6 +10,7 @@ from stillhouse.study.generations import Generation
 from stillhouse.study.grammars import server_fault
 from stillhouse.study.licences import check_terms
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
+from stillhouse.study.prices import price_of
 from stillhouse.study.study import Study
 
 
@@ -71,8 +72,8 @@ def _generation(study: Study, path: str, generation: Generation) -> Iterator[str
             yield f"{path}.grammar: models.{name} cannot hold {generation.grammar!r}: {fault}"
     for name in {generation.model, *roles.values(), *judges, *routed}:
         model = study.models.get(name)
-        if generation.budget.usd is not None and isinstance(model, OpenAIModel) and model.price is None:
-            yield f"{path}.budget.usd: models.{name} has no price, so a budget in USD cannot be kept"
+        if generation.budget.usd is not None and isinstance(model, OpenAIModel) and price_of(model) is None:
+            yield f"{path}.budget.usd: models.{name} has no price, and genai-prices knows none for its URL, so a budget in USD cannot be kept"
 
 
 def _external_check(study: Study, path: str, generation: Generation) -> Iterator[str]:
