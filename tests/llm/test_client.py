@@ -8,8 +8,8 @@ import pytest
 
 from stillhouse.errors import BudgetError, CallError
 from stillhouse.llm.client import Client, Usage
-from stillhouse.llm.ledger import Ledger
-from stillhouse.llm.purse import Purse
+from stillhouse.llm.ledger import Bill, Ledger
+from stillhouse.llm.purse import Purse, cost
 from stillhouse.llm.requests import Completion, Request
 from stillhouse.llm.running import AHEAD, Slots, feed, gather
 from stillhouse.study.base import Sampling
@@ -241,3 +241,60 @@ def test_a_stop_lets_what_is_in_flight_end_and_begins_nothing_new() -> None:
         gather((work(n) for n in range(1000)), limit=4)
     assert set(ended) >= {0, 1}
     assert len(ended) <= 6
+
+
+def test_what_another_job_answered_while_a_call_waited_is_not_asked_again(tmp_path: Path) -> None:
+    async def both() -> list[str]:
+        blocking = asyncio.create_task(waiting.answer(waiting.request([], SAMPLING, seed_parts=("first",))))
+        await asyncio.sleep(0)
+        late = asyncio.create_task(ask(waiting, "same"))
+        await asyncio.sleep(0)
+        other._ledger.append(request, "m", Completion("theirs", "stop"), Bill(None, 0.1, 1))
+        waiting._ledger.append(
+            request, "m", Completion("theirs", "stop"), Bill(None, 0.1, 1)
+        )  # as a look would find it
+        await blocking
+        return [(await late).text]
+
+    class First(Echo):
+        async def complete(self, request: Request) -> tuple[Completion, int]:
+            self.calls += 1
+            await asyncio.sleep(0.02)
+            return Completion("first", "stop"), 1
+
+    waiting, other = (
+        Client("m", First(concurrency=1), Ledger(tmp_path, "a")),
+        Client("m", Echo(), Ledger(tmp_path, "b")),
+    )
+    request = waiting.request([{"role": "user", "content": "same"}], SAMPLING, seed_parts=("same",))
+    assert gather([both()]) == [["theirs"]]
+    assert (waiting._backend.calls, waiting.usage.made, waiting.usage.replayed) == (1, 1, 1)
+
+
+def test_what_a_killed_job_held_for_calls_in_flight_is_let_go_when_it_begins_again(tmp_path: Path) -> None:
+    killed = purse(tmp_path, tokens=1000)
+    killed.spend(cost(100, None), replayed=False)
+    in_flight = killed.hold(cost(800, None))
+    in_flight.__enter__()
+    other = purse(tmp_path, 1, tokens=1000)
+    with pytest.raises(BudgetError, match="900 spent or in flight"), other.hold(cost(200, None)):
+        pass
+    purse(tmp_path, tokens=1000)
+    with other.hold(cost(200, None)):
+        pass
+
+
+def test_new_calls_beside_replayed_ones_do_not_pass_a_budget(tmp_path: Path) -> None:
+    first = purse(tmp_path, calls=10)
+    for _ in range(8):
+        first.spend(cost(1, None), replayed=False)
+    again = purse(tmp_path, calls=10)
+    for _ in range(2):  # new ones, while the eight of before are still to be replayed
+        with again.hold(cost(1, None)):
+            again.spend(cost(1, None), replayed=False)
+    with pytest.raises(BudgetError), again.hold(cost(1, None)):
+        pass
+    for _ in range(8):
+        again.spend(cost(1, None), replayed=True)
+    with pytest.raises(BudgetError, match="10 spent"), again.hold(cost(1, None)):
+        pass

@@ -148,12 +148,13 @@ def test_a_real_server_that_gets_slower_by_the_requests_in_flight_is_asked_less(
         )
         assert server.most["m"] == 32
         assert max(seen.now for seen in server.seen[-100:]) < 32
+        low = asked._slots.open
         server.latency = lambda now: 0.1
         gather(
             (client.ask([{"role": "user", "content": f"R{n}"}], sampling, seed_parts=(n,)) for n in range(800)),
             limit=64,
         )
-        assert asked._slots.open == 32
+        assert asked._slots.open > low
         assert len(server.seen) == 1200
 
 

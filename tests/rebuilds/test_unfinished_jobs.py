@@ -1,5 +1,6 @@
 """After a failed, killed or cancelled job the same command does the right thing, for every rule."""
 
+import contextlib
 import json
 import os
 import random
@@ -130,10 +131,16 @@ def start(house: House, *arguments: str) -> subprocess.Popen:
 
 def test_cancelled_by_the_user(house: House) -> None:
     house.change(lambda study: study["adapters"]["mixed"].update(lora={"rank": 2, "alpha": 8}))
+    log = house.study / "logs/train_adapter/mixed.log"
+    log.unlink()
     process = start(house)
-    time.sleep(5)
-    os.killpg(process.pid, signal.SIGINT)
-    process.wait(60)
+    while not log.exists():  # the training has begun
+        assert process.poll() is None
+        time.sleep(0.05)
+    while process.poll() is None:  # one Ctrl-C can meet Python at an import that swallows it
+        os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
     assert process.returncode != 0
     assert "train_adapter" in house.planned() and "write_report" in house.planned()
     house.run()

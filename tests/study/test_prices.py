@@ -40,6 +40,7 @@ def test_a_known_model_of_a_known_provider_has_its_list_price(name: str, url: st
         ("gpt-4o", "http://localhost:8000/v1"),
         ("gpt-4o", "http://10.0.0.7:8000/v1"),
         ("gpt-4o", "no url"),
+        ("qwen-3-coder-480b", "https://api.cerebras.ai/v1"),  # listed there without any figure
     ],
 )
 def test_a_model_that_nobody_knows_has_no_price(name: str, url: str) -> None:

@@ -422,3 +422,24 @@ def test_a_shard_that_is_not_in_order_is_told(tmp_path: Path) -> None:
         merge_shards(
             [tmp_path / "9.parquet"], MergeSettings(generation="g", failures=Failures()), tmp_path / "a", tmp_path / "f"
         )
+
+
+def test_a_cut_off_text_is_kept_when_the_server_refuses_more_tokens(tmp_path: Path) -> None:
+    def teacher(request: Request) -> Any:
+        return (
+            CallError("max_tokens is too large")
+            if request.sampling["max_tokens"] > 50
+            else Completion("half", "length")
+        )
+
+    row = answer(tmp_path, Script(teacher=teacher), method="single", tournament=None)[0]
+    assert (row["stage"], row["answer"], row["truncated"]) == (None, "half", True)
+
+
+def test_prompts_that_were_not_asked_stop_the_run_whatever_share_is_borne(tmp_path: Path) -> None:
+    answer(tmp_path, Script(teacher=""), prompts=9, bearable=2, limit=1)
+    found = (tmp_path / "answers.parquet", tmp_path / "failures.parquet")
+    with pytest.raises(
+        FailureShareError, match=r"9 of 9 prompts failed.*first: p\d: teacher: empty answer.*retry\.py g"
+    ):
+        merge_shards([tmp_path / "0.parquet"], MergeSettings(generation="g", failures=Failures(max_share=1)), *found)

@@ -39,7 +39,8 @@ class Usage:
         self.usd += call.usd or 0.0
         self.unpriced += call.usd is None
         if self.purse:
-            self.purse.spend(cost(call.prompt_tokens + call.completion_tokens, call.usd))
+            sum_ = cost(call.prompt_tokens + call.completion_tokens, call.usd)
+            self.purse.spend(sum_, replayed=call.replayed)
 
     def note(self) -> str:
         """Calls, their rate and their cost so far, in a few words."""
@@ -170,6 +171,10 @@ class Client:
     async def _make(self, request: Request, priority: int) -> Call:
         with ExitStack() as held:
             async with self._slots.hold(priority):  # free again before the answer is written
+                known = self._ledger.get(request.digest)  # another job may have asked while this one waited
+                if known is not None:
+                    self._count(known)
+                    return known
                 if self.usage.purse:
                     held.enter_context(self.usage.purse.hold(self._most(request)))
                 if self._paid:

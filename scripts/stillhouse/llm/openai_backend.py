@@ -15,7 +15,7 @@ import httpx2
 import openai
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from stillhouse.errors import CallError, ServerError, StudyError
+from stillhouse.errors import CallError, LimitError, ServerError, StudyError
 from stillhouse.llm.limits import Pace, RequestsToday, quota
 from stillhouse.llm.overload import AdaptiveSlots, Health
 from stillhouse.llm.reasoning import split_reasoning
@@ -171,7 +171,7 @@ class OpenAIBackend:
         await self._slots.take()
         try:
             paced = await self._pace.start(tokens)
-            self._today.count()
+            self._count_today()
             await self._leave()
             started = self._slots.begin()
             try:
@@ -190,6 +190,13 @@ class OpenAIBackend:
             return completion
         finally:
             self._slots.give_back()
+
+    def _count_today(self) -> None:
+        """Count a request of the day; where none is left all that wait end at once."""
+        try:
+            self._today.count()
+        except LimitError as error:
+            self._health.stop(error)
 
     async def _leave(self) -> None:
         """Let requests go out one after the other.
@@ -283,9 +290,13 @@ def _key(model: OpenAIModel) -> str:
     """The key out of the environment; local servers want none, but the client library does."""
     if model.api_key_env is None:
         return "none"
-    key = os.environ.get(model.api_key_env)
+    key = os.environ.get(model.api_key_env, "").strip()
     if not key:
         raise StudyError(f"model {model.model}: set the environment variable {model.api_key_env} to your API key")
+    if not (key.isascii() and key.isprintable()):
+        raise StudyError(
+            f"model {model.model}: the environment variable {model.api_key_env} holds no key that can be sent"
+        )
     return key
 
 

@@ -2,7 +2,8 @@
 
 One small file holds a line of fixed length for each shard: what it has spent and what it holds for calls in flight.
 A job reads and changes it under a lock, so that the sum never passes the budget by more than a call's own estimate is
-short. What was spent before a kill stays counted until the same calls have been replayed.
+short. What was spent before a kill stays counted until the same calls have been replayed; what was held then is let go
+when the job begins again.
 """
 
 import fcntl
@@ -18,7 +19,8 @@ from stillhouse.provenance.digests import digest_text
 from stillhouse.study.generations import Budget
 
 FOLDER = Path(".stillhouse/budgets")
-LINE = struct.Struct("<16sQQQ")
+LINE = struct.Struct("<16s3Q3Q")
+"""The part's key, what it spent, and what it holds for calls in flight."""
 MICRO = 1_000_000
 
 
@@ -56,7 +58,7 @@ class Purse:
     def __init__(self, budget: Budget, name: str, part: int, parts: int, key: str, folder: Path = FOLDER) -> None:
         self._budget, self._part = budget, part
         self._key = bytes.fromhex(digest_text(key)[:32])
-        self._spent, self._held, self._before = Sum(), Sum(), Sum()
+        self._made, self._replayed, self._before, self._held = Sum(), Sum(), Sum(), Sum()
         self._handle: int | None = None
         self._bounded = any(bound is not None for bound in (budget.calls, budget.tokens, budget.usd))
         if self._bounded:
@@ -64,6 +66,7 @@ class Purse:
             self._handle = os.open(folder / f"{name}-{parts}", os.O_RDWR | os.O_CREAT, 0o644)
             with self._locked():
                 _, self._before = self._lines()
+                self._write()
 
     @contextmanager
     def hold(self, most: Sum) -> Iterator[None]:
@@ -82,9 +85,17 @@ class Purse:
                 self._held -= most
                 self._write()
 
-    def spend(self, sum_: Sum) -> None:
+    @property
+    def _spent(self) -> Sum:
+        """What this part has spent: replayed calls are those of before, until there are more of them."""
+        return self._before.most(self._replayed) + self._made
+
+    def spend(self, sum_: Sum, *, replayed: bool) -> None:
         """Count one call that was made or replayed; a replay is paid for, so it never stops here."""
-        self._spent += sum_
+        if replayed:
+            self._replayed += sum_
+        else:
+            self._made += sum_
         if self._bounded:
             with self._locked():
                 self._write()
@@ -97,8 +108,8 @@ class Purse:
 
     def _check(self, most: Sum) -> None:
         others, _ = self._lines()
-        own = (self._spent + self._held).most(self._before)
-        now, then = others + own, others + (self._spent + self._held + most).most(self._before)
+        now = others + self._spent + self._held
+        then = now + most
         for word, bound, reached, have, unit in (
             ("calls", self._budget.calls, then.calls, now.calls, 1),
             ("tokens", self._budget.tokens, then.tokens, now.tokens, 1),
@@ -117,14 +128,15 @@ class Purse:
         for number in range(len(data) // LINE.size):
             key, *numbers = LINE.unpack_from(data, number * LINE.size)
             if number != self._part:
-                others += Sum(*numbers)
+                others += Sum(*numbers[:3]) + Sum(*numbers[3:])
             elif key == self._key:
-                own = Sum(*numbers)
+                own = Sum(*numbers[:3])
         return others, own
 
     def _write(self) -> None:
-        found = (self._spent + self._held).most(self._before)
-        line = LINE.pack(self._key, found.calls, found.tokens, found.micro_usd)
+        spent = self._spent
+        sums = (spent.calls, spent.tokens, spent.micro_usd, self._held.calls, self._held.tokens, self._held.micro_usd)
+        line = LINE.pack(self._key, *sums)
         os.pwrite(self._handle, line, self._part * LINE.size)
 
     @contextmanager

@@ -2,11 +2,14 @@
 
 import functools
 import ipaddress
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from stillhouse.study.models import Model, OpenAIModel, Price
 
 THOUSAND = 1_000
+LISTED_AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
+"""The moment whose prices count: some change by the hour, and a cost report must not. It moves with the library's pin."""
 
 
 def price_of(model: Model) -> Price | None:
@@ -26,10 +29,12 @@ def _listed(name: str, url: str) -> Price | None:
     found = []
     for usage in (Usage(input_tokens=THOUSAND, output_tokens=0), Usage(input_tokens=0, output_tokens=THOUSAND)):
         try:
-            found.append(float(calc_price(usage, name, provider_api_url=url).total_price) * THOUSAND)
+            price = calc_price(usage, name, provider_api_url=url, genai_request_timestamp=LISTED_AT)
+            found.append(float(price.total_price) * THOUSAND)
         except (LookupError, ValueError):
             return None
-    return Price(input=round(found[0], 6), output=round(found[1], 6))
+    # an entry without prices is no gift: some are priced by the hour, of some nothing is known
+    return Price(input=round(found[0], 6), output=round(found[1], 6)) if any(found) else None
 
 
 def _public(host: str) -> bool:

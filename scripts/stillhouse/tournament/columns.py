@@ -48,5 +48,8 @@ FAILURE_FIELDS = ("stage", "reason", "attempts", "raw")
 SHARD = pa.schema([*ANSWERS, *(FAILURES.field(name) for name in FAILURE_FIELDS)])
 """A shard holds answered and failed prompts; `stage` is null where a prompt was answered."""
 
+STOPPED = "stopped"
+"""Stage of a prompt that was not asked, because too many others of its shard had failed."""
+
 SHARD_ROWS = 32
 """Rows that are written and read at once: some hundred kilobytes of transcripts."""

@@ -195,6 +195,8 @@ class Contest:
             try:
                 call = await client.answer(request, self._step)
             except CallError as error:
+                if best:  # a server may refuse twice the tokens: the cut-off text is kept
+                    break
                 raise StageError(role, str(error), None, index + 1) from error
             self.calls.append(call.digest)
             best, raw = (call, raw) if call.text else (best, call.reasoning or "")

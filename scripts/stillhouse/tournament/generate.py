@@ -10,7 +10,7 @@ from typing import Any
 from stillhouse.llm.running import feed
 from stillhouse.provenance.digests import canonical_json
 from stillhouse.provenance.files import parquet_sink
-from stillhouse.tournament.columns import SHARD, SHARD_ROWS
+from stillhouse.tournament.columns import SHARD, SHARD_ROWS, STOPPED
 from stillhouse.tournament.engine import Contest, Models, StageError, Texts
 from stillhouse.tournament.settings import ShardSettings
 
@@ -73,7 +73,7 @@ async def _answer(row: Row, models: Models, settings: ShardSettings, texts: Text
     common = {**dict.fromkeys(SHARD.names), **row, "generation": settings.generation, "method": settings.method}
     if watch.over:
         reason = f"not asked: {watch.failed} prompts had failed, more than failures.max_share bears"
-        return {**common, "stage": "stopped", "reason": reason, "attempts": 0, "calls": []}
+        return {**common, "stage": STOPPED, "reason": reason, "attempts": 0, "calls": []}
     contest = Contest(row, json.loads(row["messages"]), models, settings, texts, retrying, watch.count_round)
     common["model"] = contest.teacher
     try:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from stillhouse.errors import FailureShareError, RecordError
 from stillhouse.provenance.files import parquet_sink, stream_parquet_rows
 from stillhouse.provenance.layout import refused
-from stillhouse.tournament.columns import ANSWERS, FAILURES, SHARD, SHARD_ROWS
+from stillhouse.tournament.columns import ANSWERS, FAILURES, SHARD, SHARD_ROWS, STOPPED
 from stillhouse.tournament.settings import MergeSettings
 
 WAYS = 64
@@ -40,9 +40,10 @@ def merge_shards(shards: list[Path], settings: MergeSettings, answers: Path, fai
             else:
                 failed.append(_only(row, FAILURES))
     _write(failures, FAILURES, failed)
-    if failed and len(failed) > settings.failures.max_share * total:
+    unasked = any(row["stage"] == STOPPED for row in failed)  # no larger share makes answers of these
+    if unasked or len(failed) > settings.failures.max_share * total:
         _write(kept, FAILURES, failed)
-        first = next((row for row in failed if row["stage"] != "stopped"), failed[0])
+        first = next((row for row in failed if row["stage"] != STOPPED), failed[0])
         raise FailureShareError(
             f"generation {settings.generation}: {len(failed)} of {total} prompts failed, more than failures.max_share "
             f"{settings.failures.max_share:g} allows; first: {first['id']}: {first['stage']}: {first['reason']}; all of "
