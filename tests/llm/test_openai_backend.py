@@ -228,7 +228,8 @@ def arrivals(server: ThreadingHTTPServer) -> list[float]:
 
 def test_many_refusals_with_retry_after_hold_back_all_requests(server, tmp_path: Path) -> None:
     server.steps = [status(429, Retry_After="0.01")] * 12 + [status(429, Retry_After="2"), ok()]
-    gather(ask(client(server, tmp_path, limits=Limits(concurrency=4), max_tries=20), f"Q{n}") for n in range(9))
+    asked = client(server, tmp_path, limits=Limits(concurrency=4), max_tries=20)
+    gather(ask(asked, f"Q{n}") for n in range(9))
     assert max(later - earlier for earlier, later in pairwise(arrivals(server))) >= 1.9
 
 
