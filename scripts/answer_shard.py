@@ -1,18 +1,14 @@
 """Rule answer_shard: one shard of a generation, by a single pass or a tournament."""
 
-import os
 from pathlib import Path
 
 from stillhouse.provenance.job import Facts, Files, Params, run_job
-
-RETRY = "STILLHOUSE_RETRY"
-"""Environment variable of scripts/retry.py: ask again for what came back empty in an earlier run."""
 
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     """Answer the shard's prompts through the ledger."""
     from stillhouse.llm.factory import Clients
-    from stillhouse.llm.operations import bounds_of, prompts_at_once
+    from stillhouse.llm.operations import bounds_of, prompts_at_once, retrying
     from stillhouse.llm.purse import Purse
     from stillhouse.prompts.read import rows_of_shard
     from stillhouse.provenance.files import read_parquet_rows
@@ -43,7 +39,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
             outputs.shard,
             limit=prompts_at_once(params.config, [model["name"] for model in params.recipe["models"]]),
             bearable=failures.max_share * len(rows),
-            retrying=bool(os.environ.get(RETRY)),
+            retrying=retrying(),
             note=clients.usage.note,
         )
     finally:

@@ -12,8 +12,7 @@ import sys
 from itertools import takewhile
 from pathlib import Path
 
-from answer_shard import RETRY
-
+from stillhouse.llm.operations import RETRY
 from stillhouse.provenance.code import WORKFLOW
 
 GENERATIONS = Path("results/generations")

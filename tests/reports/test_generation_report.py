@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ from stillhouse.reports.generation_page import (
 )
 from stillhouse.reports.generation_view import OUTCOMES, say_check, say_votes, stacked, verdict
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 NASTY = (
     "<script>window.harmed = 1; fetch('https://example.org/')</script><img src=x onerror='window.harmed = 2'>"
     "</p></article></main></textarea><style>body{display:none}</style>\x1b[31mred\x07 \u202egnirts {{ 7 * 7 }} "
@@ -220,17 +217,6 @@ def test_bars_fill_their_length() -> None:
     assert [bar.kind for bar in bars] == list(OUTCOMES)
     assert bars[-1].start + bars[-1].width == pytest.approx(100)
     assert stacked(dict.fromkeys(OUTCOMES, 0), OUTCOMES) == []
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not there (apt-get install chromium)")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.mark.slow

@@ -16,8 +16,6 @@ from stillhouse.reports.lineage_data import LONGEST, page_data, shortened
 from stillhouse.reports.lineage_map import HEIGHT, MOST_GROUPS, WIDTH, study_map
 from stillhouse.reports.lineage_page import fragment, render_lineage, write_lineage_page
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 NASTY = (
     "</script><script>window.harmed = 1</script><img src=x onerror='window.harmed = 2'><!-- <script>"
     "</pre></main></textarea><style>body{display:none}</style>\x1b[31mred\x07 \u202egnirts {{ 7 * 7 }} &lt; \u2028 \\u003c"
@@ -244,17 +242,6 @@ def test_a_map_of_too_many_groups_shows_stages(tmp_path: Path, monkeypatch: pyte
 
 
 # in a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not there (apt-get install chromium)")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from stillhouse.reports.pages import cell
 from stillhouse.reports.view import visible
 from stillhouse.reports.write import render_html, render_markdown, write_report
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 NASTY = (
     "<script>window.harmed = 1; fetch('https://example.org/')</script><img src=x onerror='window.harmed = 2'>"
     "</p></article></main></textarea><style>body{display:none}</style>\x1b[31mred\x07 \u202egnirts {{ 7 * 7 }} "
@@ -199,17 +196,6 @@ def test_cells_and_visible_signs() -> None:
     assert cell("a|b\n<c>_d_") == r"a\|b \<c\>\_d\_"
     assert visible("a\x1b[1m\x00\n\tb\x7f") == "a␛[1m␀\n\tb␡"
     assert visible("caf\u00e9 \U0001f375") == "caf\u00e9 \U0001f375"
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not there (apt-get install chromium)")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.mark.slow

@@ -87,11 +87,6 @@ class Client:
         self._in_flight: dict[str, asyncio.Future[Call]] = {}
         self._served: set[str] = set()
 
-    @property
-    def concurrency(self) -> int:
-        """Most calls in flight at once."""
-        return self._backend.concurrency
-
     def request(
         self,
         messages: list[Message],

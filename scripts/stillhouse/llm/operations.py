@@ -4,12 +4,16 @@ They are the only part of the raw config that a job reads; everything that decid
 its `recipe`.
 """
 
+import os
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from stillhouse.study.generations import Budget, Failures
 from stillhouse.study.models import Model, OpenAIModel
+
+RETRY = "STILLHOUSE_RETRY"
+"""Environment variable that scripts/retry.py sets."""
 
 BESIDE = 8
 """Prompts at work at once, as a multiple of the calls in flight: enough that slots stay full until the last round."""
@@ -35,3 +39,8 @@ def bounds_of(config: dict[str, Any], generation: str) -> tuple[Budget, Failures
     """When a generation stops: they decide whether it ends, not what its answers are."""
     section = config["generations"][generation]
     return Budget.model_validate(section.get("budget") or {}), Failures.model_validate(section.get("failures") or {})
+
+
+def retrying() -> bool:
+    """Whether this run asks again for what came back empty in an earlier one."""
+    return bool(os.environ.get(RETRY))
