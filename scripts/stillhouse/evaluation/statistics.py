@@ -1,38 +1,48 @@
 """Means and rates with intervals that respect the design: answers to one prompt are not independent.
 
-Every interval is a bootstrap over prompts (clusters), 95 %, BCa as scipy computes it, always with one seed:
-the same data have the same interval wherever they appear. Above `LARGE` prompts it is the normal one.
+A mean is over observations, its interval over prompts (`intervals.py`). Nothing here draws random numbers.
 """
 
 import math
-import warnings
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-RESAMPLES, SEED = 2000, 7
+from stillhouse.errors import EvaluationError
+from stillhouse.evaluation.intervals import Clusters, Interval, bounded_interval, group, t_factor, t_interval
+
 LEVEL = 0.95
 LARGE = 2000
-"""Above so many prompts the normal interval, which is the same to the third digit: a bootstrap costs their square."""
+"""Above so many different magnitudes a permutation test takes its normal limit."""
 DIGITS = 6
+SHARE = (0.0, 1.0)
+UNSEEN, UNSEEN_GRADED = 1.0, 0.5
+"""Unseen prompts that an interval allows for, of a share and of scores or differences (see `estimate`)."""
 POINTS = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
-Clustered = Iterable[tuple[str, float]]
-"""(prompt, value) of each observation."""
+Observations = Iterable[tuple[Hashable, float]]
+"""(prompt, value) of each observation; prompts are told apart by equality."""
+Bounds = tuple[float, float]
+"""Lowest and highest value that an observation can have."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over prompts of the prompts' means. `n` counts observations, `prompts` clusters."""
+    """A mean over observations. `n` counts observations, `prompts` their clusters.
+
+    `deviation` is the standard deviation of one prompt, from which power follows: the variance of the mean is its
+    square over the number of prompts. It is None where there is no interval.
+    """
 
     mean: float | None
     interval: list[float] | None
     n: int
     prompts: int
+    deviation: float | None = None
 
     def plain(self) -> dict[str, Any]:
         """As report.json has it."""
@@ -44,49 +54,82 @@ def rounded(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else round(float(value), DIGITS) + 0.0
 
 
-def estimate(observations: Clustered) -> Estimate:
-    """Mean over prompts with its 95 % interval; no interval below two prompts."""
-    clusters: dict[str, list[float]] = defaultdict(list)
-    for prompt, value in observations:
-        clusters[prompt].append(value)
-    means = np.array([np.mean(clusters[prompt]) for prompt in sorted(clusters)])
-    n = sum(map(len, clusters.values()))
-    if not n:
+def ends(interval: Interval) -> list[float]:
+    """Both ends as report.json has them."""
+    return [round(float(end), DIGITS) + 0.0 for end in (interval.low, interval.high)]
+
+
+def finite(values: Sequence[float]) -> np.ndarray:
+    """The values as an array; raises `EvaluationError` where one is no finite number."""
+    array = np.asarray(values, float)
+    if not np.isfinite(array).all():
+        raise EvaluationError("a score is not a finite number: no mean can be told")
+    return array
+
+
+def estimate(observations: Observations, *, bounds: Bounds | None = None, level: float = LEVEL) -> Estimate:
+    """Mean over the observations (sum over n) with an interval clustered by prompt; none below two prompts.
+
+    With `bounds` the interval is `bounded_interval`; pass them wherever they are known. Values outside widen them. In
+    simulations of 12 to 150 prompts with 1 to 6 observations each (wins, capped markers, skewed rubric scores, unequal
+    numbers of answers, correlation within a prompt up to 0.9; benchmarks/coverage.py) it covered 94 % at least where
+    95 % were asked for. A share between 0 and 1 is given a whole unseen prompt, for its values are mostly at the
+    bounds and few in kind; half of one is enough for scores of a longer scale, which rarely are.
+
+    Without bounds it is the cluster-robust t interval, which under-covers for skewed values of few prompts and has no
+    width where all prompts agree. Raises `EvaluationError` for what is no finite number.
+    """
+    told = list(observations)
+    if not told:
         return Estimate(None, None, 0, 0)
-    return Estimate(rounded(means.mean()), _interval(means), n, len(means))
+    values = finite([value for _, value in told])
+    clusters = group([prompt for prompt, _ in told], values)
+    if clusters.number < 2:
+        return Estimate(rounded(clusters.mean), None, len(told), clusters.number)
+    wide = bounds and (min(bounds[0], float(values.min())), max(bounds[1], float(values.max())))
+    if wide and wide[0] < wide[1]:
+        unseen = UNSEEN if wide == SHARE else UNSEEN_GRADED
+        found = bounded_interval(clusters, wide, level, unseen=unseen)
+    else:
+        found = t_interval(clusters, level)
+    return Estimate(rounded(clusters.mean), ends(found), len(told), clusters.number, clusters.deviation)
 
 
-def _interval(means: np.ndarray) -> list[float] | None:
-    if len(means) < 2:
-        return None
-    if np.ptp(means) == 0:
-        return [rounded(means[0]), rounded(means[0])]
-    if len(means) > LARGE:
-        half = stats.norm.ppf((1 + LEVEL) / 2) * means.std(ddof=1) / math.sqrt(len(means))
-        return [rounded(means.mean() - half), rounded(means.mean() + half)]
-    for method in ("BCa", "percentile"):
-        generator = np.random.default_rng(SEED)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-            low, high = stats.bootstrap(
-                (means,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method=method, rng=generator
-            ).confidence_interval
-        if np.isfinite([low, high]).all():
-            break
-    return [rounded(low), rounded(high)]
+def paired_difference(
+    first: Observations, second: Observations, *, bounds: Bounds | None = None, level: float = LEVEL
+) -> Estimate:
+    """Mean over the prompts that both have of the prompts' mean of first minus that of second; `n` counts prompts.
+
+    `bounds` are those of one side, so that no difference is larger than their distance. Without them the largest
+    difference seen, either way, takes their place, and the spread is widened as Student's t widens the normal one.
+    Half an unseen prompt is enough here, in simulations as for `estimate`: the bounds are twice as far.
+    """
+    differences = finite(prompt_differences(first, second))
+    if len(differences) < 2:
+        return Estimate(mean(differences), None, len(differences), len(differences))
+    clusters = Clusters(differences, np.ones(len(differences)))
+    widest = float(np.abs(differences).max())
+    if bounds is not None:
+        widest = max(widest, bounds[1] - bounds[0])
+    if widest == 0:
+        found = Interval(0.0, 0.0)
+    else:
+        factor = t_factor(clusters, level) if bounds is None else 1.0
+        found = bounded_interval(clusters, (-widest, widest), level, unseen=UNSEEN_GRADED, factor=factor)
+    return Estimate(rounded(clusters.mean), ends(found), clusters.number, clusters.number, clusters.deviation)
 
 
-def paired_difference(first: Clustered, second: Clustered) -> Estimate:
-    """Mean of first minus second over the prompts that both have, with its interval; `n` counts prompts."""
+def prompt_differences(first: Observations, second: Observations) -> list[float]:
+    """First's mean minus second's for every prompt that both have, in the order of first."""
     mine, theirs = _means(first), _means(second)
-    return estimate([(p, mine[p] - theirs[p]) for p in sorted(mine) if p in theirs])
+    return [mine[prompt] - theirs[prompt] for prompt in mine if prompt in theirs]
 
 
-def _means(observations: Clustered) -> dict[str, float]:
-    clusters: dict[str, list[float]] = defaultdict(list)
+def _means(observations: Observations) -> dict[Hashable, float]:
+    values: dict[Hashable, list[float]] = defaultdict(list)
     for prompt, value in observations:
-        clusters[prompt].append(value)
-    return {prompt: float(np.mean(values)) for prompt, values in clusters.items()}
+        values[prompt].append(value)
+    return {prompt: math.fsum(of) / len(of) for prompt, of in values.items()}
 
 
 def sign_test(wins: int, losses: int) -> float | None:
@@ -114,66 +157,34 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     return rounded(float(stats.spearmanr(first, second).statistic))
 
 
-def complete_pairs(verdicts: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+Comparison = dict[str, list[dict[str, Any]]]
+"""The verdicts of one comparison by order."""
+
+
+def comparisons(verdicts: Iterable[dict[str, Any]]) -> list[Comparison]:
+    """Verdicts, given or not, by comparison and order, sorted.
+
+    A comparison is one judge's, of one prompt's answers of one sample, in one repeat; rows without the columns
+    `sample` and `repeat` have one of each.
+    """
+    asked: dict[tuple[Any, ...], Comparison] = defaultdict(lambda: defaultdict(list))
+    for row in verdicts:
+        key = (
+            row["first"], row["second"], row["set"], row["prompt_id"], row.get("sample") or 0,
+            row["judge"] or "", row.get("repeat") or 0,
+        )  # fmt: skip
+        asked[key][row["order"]].append(row)
+    return [asked[key] for key in sorted(asked)]
+
+
+def complete_pairs(verdicts: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """(shown first_second, shown second_first) of every comparison that has a verdict in both orders.
 
     One order alone would carry the judge's taste for a place into the rate.
     """
-    asked: dict[tuple[str, ...], dict[str, dict[str, Any]]] = defaultdict(dict)
-    for row in verdicts:
-        if row["verdict"] is not None:
-            asked[tuple(row[k] for k in ("first", "second", "set", "prompt_id", "judge"))][row["order"]] = row
-    return [(both["first_second"], both["second_first"]) for _, both in sorted(asked.items()) if len(both) == 2]
-
-
-def win_rate(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Win, tie and loss of the pair's first subject, rate = (win + tie / 2) / n, and its interval.
-
-    Over comparisons complete in both orders; `flip_rate` is the share of them whose two verdicts, mapped
-    back, disagree; `incomplete` counts verdicts that had to be left out or were not given.
-    """
-    pairs = complete_pairs(verdicts)
-    kept = [row for pair in pairs for row in pair]
-    counts = Counter(row["verdict"] for row in kept)
-    rate = estimate([(row["prompt_id"], POINTS[row["verdict"]]) for row in kept])
-    return {
-        "win": counts["first"],
-        "tie": counts["tie"],
-        "loss": counts["second"],
-        "n": len(kept),
-        "prompts": rate.prompts,
-        "rate": rate.mean,
-        "interval": rate.interval,
-        "flip_rate": mean([float(one["verdict"] != other["verdict"]) for one, other in pairs]),
-        "incomplete": len(verdicts) - len(kept),
-    }
-
-
-def rubric_means(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Recomputed overall with interval, by category, difficulty and component; unscored ones are only counted."""
-    scored = [row for row in verdicts if row["status"] == "scored"]
-    overall = estimate([(row["prompt_id"], row["overall"]) for row in scored])
-    return {
-        "overall": overall.mean,
-        "interval": overall.interval,
-        "n": len(scored),
-        "prompts": overall.prompts,
-        "unscored": len(verdicts) - len(scored),
-        "critical_failures": sum(bool(row["critical_failures"]) for row in scored),
-        "by_category": _grouped(scored, "category"),
-        "by_difficulty": _grouped(scored, "difficulty"),
-        "by_component": _by_component(scored),
-    }
-
-
-def _grouped(scored: list[dict[str, Any]], column: str) -> dict[str, float | None]:
-    values = sorted({row[column] for row in scored if row[column] is not None})
-    return {value: mean([row["overall"] for row in scored if row[column] == value]) for value in values}
-
-
-def _by_component(scored: list[dict[str, Any]]) -> dict[str, float | None]:
-    scores: dict[str, list[float]] = defaultdict(list)
-    for row in scored:
-        for name, part in row["components"].items():
-            scores[name].append(part["score"])
-    return {name: mean(values) for name, values in sorted(scores.items())}
+    return [
+        (one, other)
+        for orders in comparisons(verdicts)
+        for one, other in zip(orders["first_second"], orders["second_first"], strict=False)
+        if one["verdict"] is not None and other["verdict"] is not None
+    ]
