@@ -1,4 +1,4 @@
-"""Rule judge_pairwise: blind comparisons of two subjects' answers, in both orders."""
+"""Rule judge_pairwise: blind comparisons of two subjects' answers in both orders, and recorded ones."""
 
 from pathlib import Path
 
@@ -14,9 +14,17 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     recipe = {key: value for key, value in params.recipe.items() if key != "models"}
     settings = PairwiseSettings.model_validate(recipe)
     clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
-    judges = {name: clients[name] for name in settings.judges}
+    published = inputs.get("judged")
     try:
-        facts = judge_pairs(inputs.get("responses"), judges, settings, outputs.judgements, inputs.template)
+        judges = {name: clients[name] for name in settings.judges}
+        facts = judge_pairs(
+            inputs.get("responses"),
+            judges,
+            settings,
+            outputs.judgements,
+            inputs.template,
+            published[0] if published else None,
+        )
     finally:
         clients.close()
     return {**facts, **clients.facts()}

@@ -14,10 +14,17 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     recipe = {key: value for key, value in params.recipe.items() if key != "models"}
     settings = RubricSettings.model_validate(recipe)
     clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
-    judges = {name: clients[name] for name in settings.judges}
+    recorded = dict(zip(settings.recorded, inputs.get("judged"), strict=True))
     try:
+        judges = {name: clients[name] for name in settings.judges}
         facts = judge_rubric(
-            inputs.get("responses"), judges, inputs.rubric, settings, outputs.judgements, inputs.template
+            inputs.get("responses"),
+            judges,
+            inputs.rubric,
+            settings,
+            outputs.judgements,
+            inputs.template,
+            recorded,
         )
     finally:
         clients.close()

@@ -37,7 +37,7 @@ def test_verdicts_come_to_an_end_and_are_read(tmp_path: Path, responses: list[Pa
     sampling = Sampling(max_tokens=160)
     rubric = RubricSettings(judges=["smollm2"], subjects=["student"], limit=2, sampling=sampling)
     facts = judge_rubric(responses, {"smollm2": client}, RUBRIC, rubric, tmp_path / "rubric.parquet")
-    assert facts == {"failed": 0, "verdicts": 2, "unscored": 0, "second_chances": 0}
+    assert facts == {"failed": 0, "verdicts": 2, "recorded": 0, "unscored": 0, "second_chances": 0}
     assert client.usage.completion_tokens < 2 * 160
     pairs = PairwiseSettings(pairs=[("student", "vanilla")], judges=["smollm2"], limit=2, sampling=sampling)
     judge_pairs(responses, {"smollm2": client}, pairs, tmp_path / "pairwise.parquet")

@@ -48,6 +48,23 @@ def changed(**values: Any) -> str:
         TEXT.replace("no number", "brace } in { words"),
         "{not json} " + TEXT,
         TEXT.replace('"', "'"),
+        f"<think>At first {json.dumps({**GOOD, 'overall': 3})}</think>\n{TEXT}",
+        f"```json\n{TEXT}\n```\nThat is, once more:\n```json\n{TEXT}\n```",
+        f"```json\n{TEXT}",
+        f"<think>\n{TEXT}",
+        json.dumps({"result": {"evaluation": {"scores": GOOD}}}),
+        json.dumps([{"name": k, **GOOD[k]} for k in ("verdict", "gate", "voice")]).join(
+            ['{"components": ', ', "overall": 9}']
+        ),
+        json.dumps({**GOOD, "strongest": "verdict", "weakest": {"gate": "no number"}}),
+        json.dumps(
+            {"components": {k: GOOD[k] for k in ("verdict", "gate", "voice")}, "weakest": {"gate": "x"}, "overall": 9}
+        ),
+        TEXT.replace('"score"', '"Score"').replace('"overall"', '"Overall"'),
+        json.dumps({name.upper(): part for name, part in GOOD.items()}),
+        TEXT + "\nI scored it {carefully}." + " word" * 200_000,
+        "\n" * 100_000 + TEXT,
+        TEXT.replace('"overall": 9', '"overall": "9/10"'),
     ],
 )
 def test_read(text: str, rubric: Rubric, reply: Any) -> None:
@@ -83,6 +100,22 @@ def test_read(text: str, rubric: Rubric, reply: Any) -> None:
         (changed(voice={"score": 0}), "off the scale: voice"),
         (changed(voice={"score": 11}), "off the scale: voice"),
         (changed(voice={"score": -3}), "off the scale: voice"),
+        (TEXT.replace('"score": 6', '"score": 1e400'), "no score: voice"),
+        (TEXT.replace('"score": 6', '"score": Infinity'), "no score: voice"),
+        (TEXT.replace('"score": 6', f'"score": {10**400}'), "no score: voice"),
+        (changed(voice={"score": "6/5"}), "no score: voice"),
+        (changed(voice={"score": "-6"}), "off the scale: voice"),
+        (changed(voice={"score": [6]}), "no score: voice"),
+        (changed(voice={"score": 6, "Score": 7}), "ambiguous"),
+        (changed(voice=[6, 7]), "no score: voice"),
+        (f"{TEXT}\nThe answer itself claims {changed(voice={'score': 10})}", "ambiguous"),
+        (f"<think>{TEXT}</think>", "no JSON object"),
+        (f"<think>{TEXT[:90]}", "truncated"),
+        (json.dumps({"first": GOOD, "second": {**GOOD, "overall": 1}}), "no JSON object"),
+        ("".join(f'{{"voice": {number}}} ' for number in range(500)), "ambiguous"),
+        ("x" * 1_000_000, "no JSON object"),
+        ('{"voice": ' + "x " * 500_000 + "}", "no JSON object"),
+        ('{"voice": {"score": ' * 5000 + "7" + "}}" * 5000, "no JSON object"),
         ("[" * 5000, "no JSON object"),
         ("{" * 5000 + "}" * 5000, "no JSON object"),
     ],
@@ -93,6 +126,12 @@ def test_unscored_never_zero(text: str, reason: str, rubric: Rubric, reply: Any)
     assert verdict.reason.startswith(reason)
     assert verdict.overall is None
     assert verdict.components == {}
+
+
+@pytest.mark.parametrize("form", ["{}", "```json\n{}", "Here it is: {}", "```json\n{}\n```", "[{}"])
+def test_no_part_of_a_verdict_is_ever_a_verdict(form: str, rubric: Rubric, reply: Any) -> None:
+    for length in range(len(TEXT)):
+        assert read_verdict(reply(form.format(TEXT[:length])), rubric).reason is not None
 
 
 def test_reply_at_max_tokens_is_truncated_even_when_it_parses(rubric: Rubric, reply: Any) -> None:
@@ -128,6 +167,7 @@ def test_backslashes_survive(written: str, meant: str, rubric: Rubric, reply: An
         ([], []),
         (["none", "", None, 7], []),
         ("Names another plan", ["Names another plan"]),
+        ([{"failure": "Invents a sum.", "where": "line 2"}, {}], ["Invents a sum.; line 2"]),
         (None, []),
     ],
 )

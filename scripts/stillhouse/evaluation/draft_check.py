@@ -22,7 +22,15 @@ from stillhouse.provenance.files import read_parquet_rows, write_parquet
 
 FINAL, DRAFT = "final", "draft"
 ANSWERED = ["prompt_id", "set", "id", "category", "prompt", "answer", "draft"]
-CHECK = pa.schema([*PAIRWISE, ("category", pa.string()), ("identical", pa.bool_()), ("reason", pa.string())])
+COMPARED = ("first", "second", "set", "prompt_id", "id", "judge", "order", "verdict", "raw", "calls")
+CHECK = pa.schema(
+    [
+        *(PAIRWISE.field(name) for name in COMPARED),
+        ("category", pa.string()),
+        ("identical", pa.bool_()),
+        ("reason", pa.string()),
+    ]
+)
 
 
 def check_drafts(

@@ -1,27 +1,30 @@
 """Pairwise judging: which of two answers is better, blind, each pair shown in both orders."""
 
-import re
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from stillhouse.errors import InputError
 from stillhouse.evaluation.asking import CALL_FAILED, Question, ask_judge, check_failed, read_template, render
+from stillhouse.evaluation.choices import KEYS, ORDERS, WHY, PairVerdict, read_choice, unblind
+from stillhouse.evaluation.recorded_verdicts import read_recorded_verdicts
+from stillhouse.evaluation.replies import normal, storable
 from stillhouse.evaluation.rows import Row, read_responses, to_judge
 from stillhouse.evaluation.settings import PairwiseSettings
 from stillhouse.llm.client import Client
-from stillhouse.llm.requests import Call
 from stillhouse.llm.running import gather
+from stillhouse.provenance.digests import canonical_json
 from stillhouse.provenance.files import write_parquet
 from stillhouse.study.base import Sampling
 
 Pair = tuple[Row, Row]
 
 TEMPLATE = Path("data/judging/pairwise.j2")
-ORDERS = ("first_second", "second_first")
-GRAMMAR = 'root ::= "VERDICT: " ("1" | "2" | "TIE")\n'
+REASON_CHARACTERS = 200  # of the sentence before a verdict that a grammar holds
 
 PAIRWISE = pa.schema(
     [
@@ -30,36 +33,72 @@ PAIRWISE = pa.schema(
         ("set", pa.string()),
         ("prompt_id", pa.string()),
         ("id", pa.string()),
+        ("category", pa.string()),
+        ("difficulty", pa.string()),
+        ("sample", pa.int32()),
         ("judge", pa.string()),
+        ("repeat", pa.int32()),
         ("order", pa.string()),
+        ("source", pa.string()),
         ("verdict", pa.string()),
+        ("reason", pa.string()),
+        ("explanation", pa.string()),
+        ("axes", pa.string()),
+        ("first_words", pa.int32()),
+        ("second_words", pa.int32()),
         ("raw", pa.string()),
         ("calls", pa.list_(pa.string())),
     ]
 )
 
-_CHOICE = r"(?:answer\s*)?(1|2|tie)\b"
-_LINE = re.compile(rf"verdict\W{{0,4}}[:=]\W{{0,4}}{_CHOICE}(?!\s*(?:/|\||,|or\b))", re.IGNORECASE)
-_ALONE = re.compile(rf"\W*{_CHOICE}\W*", re.IGNORECASE)
+
+@dataclass(frozen=True)
+class Form:
+    """What judges say besides the verdict: a choice on each of `axes`, and a sentence of reason before all."""
+
+    axes: tuple[str, ...] = ()
+    reasons: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises `InputError` for axes that differ in case only, or whose name has a meaning of its own in a reply."""
+        taken = [axis for axis in self.axes if normal(axis) in (*KEYS, *WHY)]
+        if taken or len({normal(axis) for axis in self.axes}) < len(self.axes):
+            found = repr(taken[0]) if taken else ", ".join(self.axes)
+            raise InputError(f"axes: expected names that differ and are no word of a verdict, found {found}")
+
+    @cached_property
+    def grammar(self) -> str:
+        """GBNF of one reply."""
+        lines = ['"REASON: " words "\\n"'] if self.reasons else []
+        lines += [f'"{axis}: " choice "\\n"' for axis in self.axes]
+        if not lines:
+            return 'root ::= "VERDICT: " ("1" | "2" | "TIE")\n'
+        words = f'words ::= [A-Z] [a-zA-Z0-9 ,\'-]{{0,{REASON_CHARACTERS}}} "."\n' if self.reasons else ""
+        return f'root ::= {" ".join(lines)} "VERDICT: " choice\nchoice ::= "1" | "2" | "TIE"\n{words}'
+
+
+PLAIN = Form()
 
 
 @dataclass(frozen=True)
-class PairVerdict:
-    """Which of the shown answers won: 1, 2 or TIE; `reason` says why that is not known."""
+class Asking:
+    """One comparison that is put to a judge: a pair in one order, for the `repeat`-th time."""
 
-    reason: str | None = None
-    choice: str | None = None
+    pair: Pair
+    order: str
+    repeat: int
+    client: Client
 
+    @property
+    def sample(self) -> int:
+        """Which of their answers to the prompt the two subjects are compared by."""
+        return self.pair[0].get("sample") or 0
 
-def read_choice(call: Call) -> PairVerdict:
-    """The choice in a reply. Truncated, none, or two that differ: a reason and no choice."""
-    if call.truncated:
-        return PairVerdict("truncated: the reply reached max_tokens")
-    alone = _ALONE.fullmatch(call.text)
-    choices = {alone[1].upper()} if alone else {found.upper() for found in _LINE.findall(call.text)}
-    if len(choices) != 1:
-        return PairVerdict("ambiguous: verdicts that differ" if choices else "no verdict line")
-    return PairVerdict(None, choices.pop())
+    @property
+    def seed_parts(self) -> tuple[object, ...]:
+        """What the call's seed derives from; first samples and repeats keep the seeds that they have always had."""
+        parts = ("pairwise", self.pair[0]["prompt_id"], self.client.name, self.order)
+        return (*parts, self.sample, self.repeat) if self.sample or self.repeat else parts
 
 
 def judge_pairs(
@@ -68,30 +107,50 @@ def judge_pairs(
     settings: PairwiseSettings,
     target: Path,
     template: Path = TEMPLATE,
+    recorded: Path | None = None,
 ) -> dict[str, Any]:
     """Write one row a verdict to `target`, mapped back to the pair; null where the judge gave none.
 
-    Prompts of target sets that both subjects answered. Facts: numbers of verdicts and of unscored ones.
-    Raises `InputError` for a bad template, `EvaluationError` when a subject has no answers or a judge is out.
+    Live verdicts on the prompts of target sets that both subjects answered, and those of the file `recorded`. Facts:
+    numbers of verdicts, of recorded, unscored and failed ones. Raises `InputError` for a bad template, axis or
+    recorded file, `EvaluationError` when a subject has no answers or a judge is out.
     """
     text, rows = read_template(template), read_responses(responses)
-    pairs = [pair for names in settings.pairs for pair in _pairs(rows, names, settings.limit)]
-    verdicts = judge_row_pairs(
-        pairs, [clients[judge] for judge in sorted(set(settings.judges))], settings.sampling, text
-    )
-    write_parquet(target, [{name: row[name] for name in PAIRWISE.names} for row in verdicts], PAIRWISE)
-    return verdict_facts(verdicts)
+    form = Form(tuple(settings.axes), settings.reasons)
+    judges = [clients[judge] for judge in sorted(set(settings.judges))]
+    pairs = [pair for names in settings.pairs for pair in _pairs(rows, names, settings.limit)] if judges else []
+    if judges and settings.control is not None:
+        pairs += _control(rows, settings.control, settings.limit)
+    live = judge_row_pairs(pairs, judges, settings.sampling, text, form, settings.repeats)
+    published = read_recorded_verdicts(recorded, rows, settings.axes) if recorded else []
+    verdicts = sorted([*live, *published], key=_place)
+    write_parquet(target, verdicts, PAIRWISE)
+    return {**verdict_facts(verdicts), "recorded": len(published)}
 
 
-def judge_row_pairs(pairs: list[Pair], judges: list[Client], sampling: Sampling, template: str) -> list[Row]:
-    """The verdict of every judge on every pair, in both orders, as rows with the columns of `PAIRWISE` and `reason`.
+def judge_row_pairs(
+    pairs: list[Pair],
+    judges: list[Client],
+    sampling: Sampling,
+    template: str,
+    form: Form = PLAIN,
+    repeats: int = 1,
+) -> list[Row]:
+    """The verdict of every judge on every pair, in both orders, `repeats` times, as rows with the columns of `PAIRWISE`.
 
-    A row of a pair has `subject`, `set`, `prompt_id`, `id`, `prompt` and `answer`; judges see the last two alone.
-    `template` is the text of the judges' template. Raises `InputError` when it is bad, `EvaluationError` when a
-    judge is out.
+    A row of a pair has `subject`, `set`, `prompt_id`, `id`, `prompt` and `answer`, and may have `category`, `difficulty`
+    and `sample`; judges see prompt and answer alone. `template` is the text of the judges' template. Raises
+    `InputError` when it is bad, `EvaluationError` when a judge is out.
     """
-    tasks = (_compare(pair, order, judge, sampling, template) for pair in pairs for judge in judges for order in ORDERS)
-    verdicts = gather(tasks, description="pairwise verdicts", total=len(pairs) * len(judges) * len(ORDERS))
+    asked = [
+        Asking(pair, order, repeat, judge)
+        for pair in pairs
+        for judge in judges
+        for repeat in range(repeats)
+        for order in ORDERS
+    ]
+    tasks = (_compare(asking, sampling, template, form) for asking in asked)
+    verdicts = gather(tasks, description="pairwise verdicts", total=len(asked))
     check_failed([row["judge"] for row in verdicts], [row["judge"] for row in _failed(verdicts)])
     return verdicts
 
@@ -106,49 +165,63 @@ def _failed(verdicts: list[Row]) -> list[Row]:
     return [row for row in verdicts if row["reason"] == CALL_FAILED]
 
 
+def _place(row: Row) -> tuple[Any, ...]:
+    names = ("first", "second", "set", "prompt_id", "sample", "judge", "repeat", "order", "source")
+    return tuple(row[name] for name in names)
+
+
 def _pairs(rows: list[Row], names: tuple[str, str], limit: int | None) -> list[Pair]:
-    """Both subjects' rows to the same prompts, sorted by set and prompt_id."""
-    picked = to_judge(rows, names, limit)
-    answers = {(row["subject"], row["set"], row["prompt_id"]): row for row in picked}
+    """Both subjects' rows to the same prompts, answer k of the one beside answer k of the other."""
+    answers = {_answer(row): row for row in to_judge(rows, names, limit)}
     first, second = names
-    prompts = sorted((name, prompt) for subject, name, prompt in answers if subject == first)
-    return [(answers[first, *p], answers[second, *p]) for p in prompts if (second, *p) in answers]
+    places = sorted(place[1:] for place in answers if place[0] == first)
+    return [(answers[first, *p], answers[second, *p]) for p in places if (second, *p) in answers]
 
 
-def _compare(pair: Pair, order: str, client: Client, sampling: Sampling, template: str) -> Coroutine[Any, Any, Row]:
-    shown = pair if order == "first_second" else pair[::-1]
+def _control(rows: list[Row], subject: str, limit: int | None) -> list[Pair]:
+    """A subject against itself: its first two answers to each prompt, one answer twice where it has no second."""
+    answers = {_answer(row): row for row in to_judge(rows, [subject], limit)}
+    first = [place for place in sorted(answers) if place[-1] == 0]
+    return [(answers[place], answers.get((*place[:-1], 1), answers[place])) for place in first]
+
+
+def _answer(row: Row) -> tuple[str, str, str, int]:
+    return row["subject"], row["set"], row["prompt_id"], row.get("sample") or 0
+
+
+def _compare(asking: Asking, sampling: Sampling, template: str, form: Form) -> Coroutine[Any, Any, Row]:
+    one, two = asking.pair if asking.order == ORDERS[0] else asking.pair[::-1]
+    shown = {"prompt": asking.pair[0]["prompt"], "answer_1": one["answer"], "answer_2": two["answer"]}
     question = Question(
-        render(
-            template,
-            "pairwise.j2",
-            prompt=pair[0]["prompt"],
-            answer_1=shown[0]["answer"],
-            answer_2=shown[1]["answer"],
-        ),
+        render(template, "pairwise.j2", **shown, axes=form.axes, reasons=form.reasons),
         sampling,
-        ("pairwise", pair[0]["prompt_id"], client.name, order),
-        GRAMMAR if client.grammars else None,
+        asking.seed_parts,
+        form.grammar if asking.client.grammars else None,
     )
-    return _verdict(pair, order, client, question)
+    return _verdict(asking, question, form)
 
 
-async def _verdict(pair: Pair, order: str, client: Client, question: Question) -> Row:
-    asked = await ask_judge(client, question, read_choice, PairVerdict)
+async def _verdict(asking: Asking, question: Question, form: Form) -> Row:
+    asked = await ask_judge(asking.client, question, lambda call: read_choice(call, form.axes), PairVerdict)
+    first, second = asking.pair
+    verdict = asked.verdict
+    axes = {axis: unblind(choice, asking.order) for axis, choice in verdict.axes.items() if axis in form.axes}
     return {
-        "first": pair[0]["subject"],
-        "second": pair[1]["subject"],
-        **{name: pair[0][name] for name in ("set", "prompt_id", "id")},
-        "judge": client.name,
-        "order": order,
-        "verdict": unblind(asked.verdict.choice, order),
-        "reason": asked.verdict.reason,
-        "raw": asked.raw,
+        "first": first["subject"],
+        "second": second["subject"],
+        **{name: first[name] for name in ("set", "prompt_id", "id")},
+        **{name: first.get(name) for name in ("category", "difficulty")},
+        "sample": asking.sample,
+        "judge": asking.client.name,
+        "repeat": asking.repeat,
+        "order": asking.order,
+        "source": "live",
+        "verdict": unblind(verdict.choice, asking.order),
+        "reason": verdict.reason,
+        "explanation": verdict.explanation if form.reasons else None,
+        "axes": canonical_json(axes),
+        "first_words": len(first["answer"].split()),
+        "second_words": len(second["answer"].split()),
+        "raw": storable(asked.raw),
         "calls": asked.calls,
     }
-
-
-def unblind(choice: str | None, order: str) -> str | None:
-    """Map 1, 2 or TIE, as shown in `order`, back to first, second or tie."""
-    if choice is None or choice == "TIE":
-        return None if choice is None else "tie"
-    return "first" if (choice == "1") == (order == "first_second") else "second"

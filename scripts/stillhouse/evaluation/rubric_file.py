@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 
 from stillhouse.errors import InputError
 from stillhouse.evaluation.asking import render
+from stillhouse.evaluation.replies import normal
 from stillhouse.llm.requests import Message
 from stillhouse.study.base import Name, Section
 
@@ -64,8 +65,8 @@ class Rubric(Section):
         weights = {name: component.weight for name, component in self.components.items()}
         return sum(weights[name] * scores[name] for name in weights) / sum(weights.values())
 
-    def messages(self, prompt: str, answer: str, template: str) -> list[Message]:
-        """What the judge is asked. Raises `InputError` when a template is wrong."""
+    def messages(self, prompt: str, answer: str, template: str, signal: str | None = None) -> list[Message]:
+        """What the judge is asked; `signal` says what a good answer must do. Raises `InputError` for a bad template."""
         low, high = self.scale
         return render(
             self.prompt or template,
@@ -77,6 +78,7 @@ class Rubric(Section):
             components=self.components,
             critical_failures=self.critical_failures,
             reference=(self.reference or "").strip(),
+            signal=(signal or "").strip(),
         )
 
     @cached_property
@@ -99,11 +101,6 @@ class Rubric(Section):
             f"words ::= [A-Z] [a-zA-Z0-9 ,.'-]{{0,{length}}}",
         ]
         return "\n".join([*rules, f"fault ::= {faults}"] if faults else rules) + "\n"
-
-
-def normal(name: str) -> str:
-    """A component's name without what judges change in it: case, spaces, hyphens."""
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def load_rubric(path: Path) -> Rubric:

@@ -7,21 +7,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import json_repair
-
-from stillhouse.evaluation.rubric_file import Rubric, normal
+from stillhouse.evaluation.replies import (
+    FENCE,
+    AmbiguousError,
+    no_repeats,
+    normal,
+    parse_objects,
+    spans,
+    storable,
+    without_reasoning,
+)
+from stillhouse.evaluation.rubric_file import Rubric
 from stillhouse.llm.requests import Call
 
-# A backslash in JSON that is meant: \" \\ \/ \uXXXX \n \r \t. Judges write LaTeX unescaped, and then \frac would
-# become a form feed, \beta a backspace, \times a tab: such a backslash is doubled before parsing.
-_LATEX = r"(?:imes|ext|heta|au|an|o|abla|eq|eg|u|ho|ight|m)\b"
-_BACKSLASH = re.compile(rf'\\(\\|"|/|u[0-9a-fA-F]{{4}}|[nrt](?!{_LATEX}))?')
-_FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
-_SCORE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*\d+\s*)?")
+_SCORE = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,9})\s*)?")
+_NAMES = ("name", "component", "criterion", "dimension")  # keys that name a part in a list of parts
+DEEPEST = 4  # objects around the scores
+NO_FAULT = ("", "none", "n/a", "0", "null", "[]")  # what judges write where there is no critical failure
 
-
-class AmbiguousError(Exception):
-    """A reply that says two different things."""
+Parts = tuple[dict[str, Any], dict[str, Any]]
+"""(object that holds the components, that object with what stands around it)"""
 
 
 @dataclass(frozen=True)
@@ -40,148 +45,130 @@ def read_verdict(call: Call, rubric: Rubric) -> RubricVerdict:
     if call.truncated:
         return RubricVerdict("truncated: the reply reached max_tokens")
     try:
-        found = _one_verdict(call.text, rubric)
-        if isinstance(found, str):
-            return RubricVerdict(found)
-        return _scored(*found, rubric)
+        found = _one_verdict(without_reasoning(call.text), rubric)
+        return RubricVerdict(found) if isinstance(found, str) else score_parts(*found, rubric)
     except AmbiguousError as error:
         return RubricVerdict(f"ambiguous: {error}")
+    except RecursionError:
+        return RubricVerdict("no JSON object with the rubric's components: it is nested too deep")
 
 
-def _one_verdict(text: str, rubric: Rubric) -> tuple[dict[str, Any], dict[str, Any]] | str:
-    """(object with the components, object with the rest) of the only verdict in `text`, or why there is none."""
+def _one_verdict(text: str, rubric: Rubric) -> Parts | str:
+    """The only verdict in `text`, or why there is none."""
     names = {normal(name) for name in rubric.components}
-    places = [*_FENCE.findall(text), text]
-    for place in places:
-        spans, open_end = _spans(place)
-        verdicts = [verdict for span in spans if (verdict := _with_scores(_parse(span), names))]
-        if len({json.dumps(verdict, sort_keys=True) for verdict in verdicts}) > 1:
+    for place in (*FENCE.findall(text), text):
+        inside, open_end = spans(place)
+        verdicts = _verdicts(inside, names)
+        if len(verdicts) > 1:
             raise AmbiguousError(f"{len(verdicts)} verdicts that differ")
         if verdicts and open_end:
             return "truncated: a second verdict has no end"
         if verdicts:
-            _refuse_second(text, verdicts[0], names)
-            return verdicts[0]
-    return "truncated: the JSON object has no end" if _spans(text)[1] else "no JSON object with the rubric's components"
+            # a verdict in a fence counts only when the text around it holds no other one
+            if len(_verdicts(spans(text)[0], names) | verdicts) > 1:
+                raise AmbiguousError("two verdicts that differ")
+            return next(iter(verdicts.values()))
+    return "truncated: the JSON object has no end" if spans(text)[1] else "no JSON object with the rubric's components"
 
 
-def _refuse_second(text: str, verdict: tuple[dict[str, Any], dict[str, Any]], names: set[str]) -> None:
-    """A verdict in a fence counts only when the text around it holds no other one."""
-    for span in _spans(text)[0]:
-        other = _with_scores(_parse(span), names)
-        if other and json.dumps(other, sort_keys=True) != json.dumps(verdict, sort_keys=True):
-            raise AmbiguousError("two verdicts that differ")
+def _verdicts(inside: list[str], names: set[str]) -> dict[str, Parts]:
+    """The verdicts among objects, by what they say."""
+    likely = [span for span in inside if any(name in normal(span) for name in names)]
+    found = [verdict for value in parse_objects(likely, names) if (verdict := _with_scores(value, names))]
+    return {json.dumps(verdict, sort_keys=True): verdict for verdict in found}
 
 
-def _spans(text: str) -> tuple[list[str], bool]:
-    """Outermost {...} of `text`, and whether a last one has no end. Braces inside strings do not count."""
-    spans: list[str] = []
-    depth, start, quoted, escaped = 0, 0, False, False
-    for place, character in enumerate(text):
-        if escaped:
-            escaped = False
-        elif quoted:
-            escaped, quoted = character == "\\", character != '"'
-        elif character == '"' and depth:
-            quoted = True
-        elif character == "{":
-            start = start if depth else place
-            depth += 1
-        elif character == "}" and depth:
-            depth -= 1
-            if depth == 0:
-                spans.append(text[start : place + 1])
-    return spans, depth > 0
-
-
-def _parse(span: str) -> dict[str, Any] | None:
-    """One balanced object: strictly, else repaired. json-repair never sees an object without its end."""
-    kept = _BACKSLASH.sub(lambda match: match[0] if match[1] else "\\\\", span)
-    try:
-        value = json.loads(kept, object_pairs_hook=_no_repeats)
-    except (ValueError, RecursionError):
-        try:
-            value = json_repair.loads(kept, skip_json_loads=True)
-        except (ValueError, RecursionError):
-            return None
-        if isinstance(value, dict):
-            _refuse_repeated_keys(value, kept)
-    return value if isinstance(value, dict) else None
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a key that comes twice with different values would silently keep the last."""
-    kept: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in kept and kept[name] != value:
-            raise AmbiguousError(f"{name!r} comes twice")
-        kept[name] = value
-    return kept
-
-
-def _refuse_repeated_keys(value: dict[str, Any], text: str) -> None:
-    """The same for a repaired object, whose repeats json-repair does not tell."""
-    for name in value:
-        if len(re.findall(rf"[\"'{{,]\s*{re.escape(str(name))}[\"']?\s*:", text)) > 1:
-            raise AmbiguousError(f"{name!r} comes twice")
-
-
-def _with_scores(value: Any, names: set[str]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """(object that holds components, object around it), also where a judge wrapped the scores once more."""
-    if not isinstance(value, dict):
+def _with_scores(value: Any, names: set[str], depth: int = 0) -> Parts | None:
+    """The object that holds components, also where a judge wrapped the scores or wrote them as a list."""
+    if isinstance(value, list):
+        value = _listed(value, names)
+    if not isinstance(value, dict) or depth > DEEPEST:
         return None
-    if any(normal(str(name)) in names for name in value):
+    if any(normal(name) in names for name in value):
         return value, value
-    inner = [part for part in value.values() if isinstance(part, dict) and names & {normal(str(n)) for n in part}]
-    return (inner[0], {**inner[0], **value}) if len(inner) == 1 else None
+    found = [parts for part in value.values() if (parts := _with_scores(part, names, depth + 1))]
+    most = max((_held(parts[0], names) for parts in found), default=0)
+    best = [parts for parts in found if _held(parts[0], names) == most]  # not {"weakest": {"voice": "..."}}
+    return (best[0][0], {**best[0][1], **value}) if len(best) == 1 else None
 
 
-def _scored(parts: dict[str, Any], around: dict[str, Any], rubric: Rubric) -> RubricVerdict:
-    given = _no_repeats([(normal(str(name)), value) for name, value in parts.items()])
+def _held(parts: dict[str, Any], names: set[str]) -> int:
+    return len(names & {normal(name) for name in parts})
+
+
+def _listed(values: list[Any], names: set[str]) -> dict[str, Any] | None:
+    """[{"name": "voice", "score": 7}, ...] as {"voice": {...}}; None for any other list."""
+    pairs: list[tuple[str, Any]] = []
+    for value in values:
+        low = {normal(key): part for key, part in value.items()} if isinstance(value, dict) else {}
+        told = [low[key] for key in _NAMES if isinstance(low.get(key), str) and normal(low[key]) in names]
+        if len(told) != 1:
+            return None
+        pairs.append((normal(told[0]), low))
+    return no_repeats(pairs) if pairs else None
+
+
+def score_parts(parts: dict[str, Any], around: dict[str, Any], rubric: Rubric) -> RubricVerdict:
+    """The verdict in an object: `parts` holds the components, `around` the judge's overall and critical failures.
+
+    Recorded verdicts come this way as well as replies. The overall is recomputed by the rubric's weights. Raises
+    `AmbiguousError` when one component has two scores.
+    """
+    given = no_repeats([(normal(name), value) for name, value in parts.items()])
     low, high = rubric.scale
     components: dict[str, dict[str, Any]] = {}
     for name in rubric.components:
         if normal(name) not in given:
             return RubricVerdict(f"missing component: {name}")
-        part = given[normal(name)]
-        score = _number(part.get("score") if isinstance(part, dict) else part)
+        score, words = _score(given[normal(name)], high)
         if score is None:
             return RubricVerdict(f"no score: {name}")
         if not low <= score <= high:
             return RubricVerdict(f"off the scale: {name} is {score:g}, not {low} to {high}")
-        words = part.get("justification") if isinstance(part, dict) else None
-        components[name] = {"score": score, "justification": str(words or "").strip()}
-    rest = {normal(str(name)): value for name, value in around.items()}
+        components[name] = {"score": score, "justification": words}
+    rest = {normal(name): value for name, value in around.items()}
     overall = rubric.overall({name: part["score"] for name, part in components.items()})
     return RubricVerdict(
         None,
         components,
         round(overall, 6),
-        _number(rest.get("overall")),
-        _faults(rest.get("critical_failures"), rubric),
+        _score(rest.get("overall"), high)[0],
+        read_faults(rest.get("critical_failures"), rubric),
     )
 
 
-def _number(value: Any) -> float | None:
-    """A finite number, also out of "7" or "7/10"; None for anything else."""
-    if isinstance(value, dict):
-        return _number(value.get("score"))
-    if isinstance(value, str) and (match := _SCORE.fullmatch(value)):
+def _score(part: Any, high: int) -> tuple[float | None, str]:
+    """Score and justification of a component: {"score": ..., "justification": ...} in any case, or a score alone."""
+    if not isinstance(part, dict):
+        return number(part, high), ""
+    low = no_repeats([(normal(key), value) for key, value in part.items()])
+    return number(low.get("score"), high), storable(str(low.get("justification") or "")).strip()
+
+
+def number(value: Any, high: int | None = None) -> float | None:
+    """A finite number, also out of "7" or, on a scale that ends at `high` = 10, "7/10"; None for anything else."""
+    if isinstance(value, str) and (match := _SCORE.fullmatch(value)) and match[2] in (None, str(high)):
         value = float(match[1])
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
-def _faults(value: Any, rubric: Rubric) -> list[str]:
+def read_faults(value: Any, rubric: Rubric) -> list[str]:
     """Critical failures in the judge's order, each once; a number stands for the rubric's text."""
     return list(dict.fromkeys(_fault_texts(value if isinstance(value, list) else [value], rubric)))
 
 
 def _fault_texts(values: list[Any], rubric: Rubric) -> Iterator[str]:
     for value in values:
-        number = _number(value)
-        if number is not None and 1 <= number <= len(rubric.critical_failures) and number == int(number):
-            yield rubric.critical_failures[int(number) - 1]
-        elif isinstance(value, str) and value.strip() and value.strip().lower() not in ("none", "n/a", "0"):
-            yield value.strip()
+        place = number(value)
+        if place is not None and 1 <= place <= len(rubric.critical_failures) and place == int(place):
+            yield rubric.critical_failures[int(place) - 1]
+        elif isinstance(value, dict):  # {"failure": "...", "reason": "..."}
+            yield from _fault_texts(["; ".join(text for text in value.values() if isinstance(text, str))], rubric)
+        elif isinstance(value, str) and value.strip().lower() not in NO_FAULT:
+            yield storable(value).strip()

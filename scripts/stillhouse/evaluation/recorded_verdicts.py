@@ -1,0 +1,102 @@
+"""Takes pairwise verdicts from a file, in place of asking."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stillhouse.errors import InputError
+from stillhouse.evaluation.choices import ORDERS, SLOTS, TIE, better, read_reply, unblind
+from stillhouse.evaluation.recorded_lines import Answers, place_of, read_recorded_lines
+from stillhouse.evaluation.rows import Row
+from stillhouse.evaluation.verdicts import number
+from stillhouse.provenance.digests import canonical_json
+
+JUDGE = "recorded"
+"""The judge of lines that name none."""
+REQUIRED = ("id", "candidate", "baseline", "candidate_slot")
+
+
+def read_recorded_verdicts(file: Path, answers: list[Row], axes: Sequence[str] = ()) -> list[Row]:
+    """The rows of pairwise.parquet out of a JSONL file of verdicts: id, candidate, baseline, candidate_slot, raw.
+
+    `answers` are all responses; a prompt that neither side answered stands in the set "recorded". `axes` are names to
+    look for in replies, besides those that replies score themselves. A line of the same id, pair, judge and slot is
+    the next repeat.
+
+    Raises:
+        InputError: file and line of what is no verdict, and of an id that a subject with answers did not answer.
+    """
+    by_subject: dict[str, list[Row]] = {}
+    for row in answers:
+        by_subject.setdefault(row["subject"], []).append(row)
+    known = {subject: Answers(subject, rows) for subject, rows in by_subject.items()}
+    repeats = Counter[tuple[str, ...]]()
+    rows = []
+    for place, line in read_recorded_lines(file, REQUIRED, nullable=("raw",)):
+        row = _row(line, place, known, axes)
+        unit = tuple(row[name] for name in ("first", "second", "set", "prompt_id", "id", "judge", "order"))
+        rows.append({**row, "repeat": repeats[unit]})
+        repeats[unit] += 1
+    return rows
+
+
+def _row(line: Row, place: str, known: dict[str, Answers], axes: Sequence[str]) -> Row:
+    first, second = (_name(line, key, place) for key in ("candidate", "baseline"))
+    if line["candidate_slot"] not in ("A", "B"):
+        raise InputError(f'{place}: candidate_slot: expected "A" or "B", found {line["candidate_slot"]!r}')
+    order = ORDERS[line["candidate_slot"] == "B"]
+    found = [known[name].find(line, place) if name in known else None for name in (first, second)]
+    verdict = read_reply(_raw(line, place), SLOTS, axes)
+    chosen = _axes(line, place) or verdict.axes
+    return {
+        "first": first,
+        "second": second,
+        **place_of(line, found[0] or found[1]),
+        "judge": line.get("judge") or JUDGE,
+        "order": order,
+        "source": "recorded",
+        "verdict": unblind(verdict.choice, order, SLOTS),
+        "reason": verdict.reason,
+        "explanation": verdict.explanation,
+        "axes": canonical_json({axis: unblind(choice, order, SLOTS) for axis, choice in chosen.items()}),
+        "first_words": _words(found[0]),
+        "second_words": _words(found[1]),
+        "raw": line.get("raw", ""),
+        "calls": [],
+    }
+
+
+def _name(line: Row, key: str, place: str) -> str:
+    if not isinstance(line[key], str) or len(line[key].splitlines()) != 1:
+        raise InputError(f"{place}: {key}: expected the name of a subject, found {line[key]!r}")
+    return line[key]
+
+
+def _raw(line: Row, place: str) -> str:
+    """The judge's reply; null is a reply that never came."""
+    raw = line.get("raw", "")
+    if not isinstance(raw, str):
+        raise InputError(f"{place}: raw: expected the judge's reply as text, found {raw!r}")
+    return raw
+
+
+def _axes(line: Row, place: str) -> dict[str, str]:
+    """The choice on each axis that the line names; null means absent."""
+    axes = line.get("axes", {})
+    if not isinstance(axes, dict):
+        raise InputError(f'{place}: axes: expected {{axis: "A", "B" or "TIE"}}, found {axes!r}')
+    return {name: _axis(name, told, place) for name, told in axes.items() if told is not None}
+
+
+def _axis(name: str, told: Any, place: str) -> str:
+    if isinstance(told, str) and told.strip().upper() in (SLOTS.first, SLOTS.second, TIE):
+        return told.strip().upper()
+    scores = [number(told.get(label)) for label in (SLOTS.first, SLOTS.second)] if isinstance(told, dict) else [None]
+    if None in scores:
+        raise InputError(f'{place}: axes.{name}: expected "A", "B", "TIE" or {{"A": 4, "B": 5}}, found {told!r}')
+    return better(*scores, SLOTS)
+
+
+def _words(answer: Row | None) -> int | None:
+    return None if answer is None else len(answer["answer"].split())
