@@ -5,11 +5,13 @@ from pathlib import Path
 from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 BATCH = 16
+TELLING = 24  # characters from which a text cannot be in a prompt by chance
 
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     """Let the subject answer, or take its recorded answers."""
-    from stillhouse.evaluation.respond import SubjectSettings, replay_recorded, respond
+    from stillhouse.evaluation.recorded_answers import replay_recorded
+    from stillhouse.evaluation.respond import SubjectSettings, respond
     from stillhouse.llm.factory import Clients
     from stillhouse.provenance.files import read_parquet_rows
 
@@ -21,8 +23,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
     try:
         client, batch = _open(clients, inputs, recipe)
-        system, grammar = _read(inputs.get("system")), _read(inputs.get("grammar"))
-        facts = respond(rows, client, settings, outputs.responses, system=system, grammar=grammar, batch=batch)
+        facts = respond(rows, client, settings, outputs.responses, _texts(inputs), batch)
     finally:
         clients.close()
     return {**facts, **clients.facts()}
@@ -38,8 +39,19 @@ def _open(clients, inputs: Files, recipe: dict):
     return clients.add(recipe["subject"], backend), BATCH if recipe["serve"] in ("peft", "merged") else None
 
 
-def _read(files: list[Path]) -> str | None:
-    return files[0].read_text(encoding="utf-8").strip() if files else None
+def _texts(inputs: Files):
+    """What the subject reads besides the prompts, and the system prompts of others, which it must not see."""
+    from stillhouse.evaluation.respond import SubjectTexts
+
+    system, context, wrap, grammar, others = (
+        [file.read_text(encoding="utf-8").strip() for file in inputs.get(name)]
+        for name in ("system", "context", "wrap", "grammar", "others")
+    )
+    own = "\n".join([*system, *context, *wrap])
+    foreign = tuple(text for text in others if len(text) >= TELLING and text not in own)
+    return SubjectTexts(
+        next(iter(system), None), tuple(context), next(iter(wrap), None), next(iter(grammar), None), foreign
+    )
 
 
 if __name__ == "__main__":

@@ -4,24 +4,26 @@ from pathlib import Path
 
 from stillhouse.provenance.job import Facts, Files, Params, run_job
 
+JUDGEMENTS = ("markers", "breaks", "checks", "rubric", "pairwise")
+
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
-    """Put responses and judgements together, with intervals, gates and what the judges are worth."""
+    """Put responses and judgements together, with intervals, gates, contamination and what the judges are worth."""
     from stillhouse.evaluation.settings import ReportSettings
     from stillhouse.evaluation.summary import summarise
 
     def only(name: str) -> Path | None:
         return next(iter(inputs.get(name)), None)
 
+    datasets = zip(inputs.get("train"), inputs.get("dataset_reports"), strict=True)
     return summarise(
         inputs.get("responses"),
         ReportSettings.model_validate(params.recipe),
         outputs.summary,
-        markers=only("markers"),
-        rubric=only("rubric"),
-        pairwise=only("pairwise"),
+        **{kind: only(kind) for kind in JUDGEMENTS},
         markers_file=only("marker_file"),
         rubric_file=only("rubric_file"),
+        trained={train.parent.name: (train, report) for train, report in datasets},
     )
 
 

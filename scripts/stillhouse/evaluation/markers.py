@@ -17,11 +17,15 @@ MARKERS = pa.schema(
         ("role", pa.string()),
         ("prompt_id", pa.string()),
         ("id", pa.string()),
+        ("category", pa.string()),
+        ("difficulty", pa.string()),
+        ("sample", pa.int32()),
         ("raw", pa.int32()),
         ("capped", pa.float64()),
         ("matched", pa.list_(pa.string())),
     ]
 )
+KEPT = ("subject", "condition", "set", "role", "prompt_id", "id", "category", "difficulty", "sample")
 
 
 def score_markers(responses: list[Path], markers: Path, target: Path) -> dict[str, Any]:
@@ -37,5 +41,9 @@ def score_markers(responses: list[Path], markers: Path, target: Path) -> dict[st
 
 def _score(row: dict[str, Any], markers: Markers) -> dict[str, Any]:
     matched = markers.hits(row["answer"])
-    kept = {name: row[name] for name in ("subject", "condition", "set", "role", "prompt_id", "id")}
-    return {**kept, "raw": len(matched), "capped": min(len(matched) / markers.cap, 1.0), "matched": matched}
+    return {
+        **{name: row[name] for name in KEPT},
+        "raw": len(matched),
+        "capped": min(len(matched) / markers.cap, 1.0),
+        "matched": matched,
+    }

@@ -12,22 +12,22 @@ Row = dict[str, Any]
 
 
 def read_responses(files: Iterable[Path]) -> list[Row]:
-    """Rows of all `files`, sorted by subject, set and prompt_id.
+    """Rows of all `files`, sorted by subject, set, prompt_id and sample.
 
-    Raises `EvaluationError` when a subject answers one prompt of a set twice.
+    Raises `EvaluationError` when two answers have the same place.
     """
     rows = [row for file in files for row in read_parquet_rows(file)]
-    rows.sort(key=lambda row: (row["subject"], row["set"], row["prompt_id"]))
+    rows.sort(key=key)
     for before, after in itertools.pairwise(rows):
         if key(before) == key(after):
-            subject, name, _ = key(after)
+            subject, name, _, _ = key(after)
             raise EvaluationError(f"subject {subject} has two answers to prompt {after['id']} of set {name}")
     return rows
 
 
-def key(row: Row) -> tuple[str, str, str]:
-    """What tells a response apart: subject, set, prompt_id."""
-    return row["subject"], row["set"], row["prompt_id"]
+def key(row: Row) -> tuple[str, str, str, int]:
+    """What tells an answer apart: subject, set, prompt_id, sample."""
+    return row["subject"], row["set"], row["prompt_id"], row["sample"]
 
 
 def to_judge(rows: list[Row], subjects: Iterable[str], limit: int | None) -> list[Row]:

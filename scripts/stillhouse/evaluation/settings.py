@@ -2,27 +2,43 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stillhouse.study.base import Sampling, Section
-from stillhouse.study.evaluations import Gates
+from stillhouse.study.evaluations import Gates, Rules
 
 
 class RubricSettings(Section):
-    """How answers are scored. `limit` takes the first prompts of each target set in the order of prompt_id."""
+    """How answers are scored. `limit` takes the first prompts of each target set in the order of prompt_id.
 
-    judges: list[str] = Field(min_length=1)
-    subjects: list[str] = Field(min_length=1)
+    `recorded` names the subjects whose judgements are recorded, in the order of the files.
+    """
+
+    judges: list[str] = []
+    subjects: list[str] = []
+    recorded: list[str] = []
     repeats: int = Field(1, ge=1)
     limit: int | None = Field(None, ge=1)
     sampling: Sampling
 
 
 class PairwiseSettings(Section):
-    """How subjects are compared. `limit` as in `RubricSettings`."""
+    """How subjects are compared. `limit` as in `RubricSettings`; `control` is compared with itself."""
 
-    pairs: list[tuple[str, str]] = Field(min_length=1)
-    judges: list[str] = Field(min_length=1)
+    pairs: list[tuple[str, str]] = []
+    judges: list[str] = []
+    repeats: int = Field(1, ge=1)
+    axes: list[str] = []
+    reasons: bool = False
+    control: str | None = None
+    limit: int | None = Field(None, ge=1)
+    sampling: Sampling
+
+
+class BreakSettings(Section):
+    """Who is asked for character breaks besides the patterns. `limit` as in `RubricSettings`."""
+
+    judges: list[str] = []
     limit: int | None = Field(None, ge=1)
     sampling: Sampling
 
@@ -42,5 +58,24 @@ class ReportSettings(Section):
     evaluation: str
     subjects: dict[str, dict[str, Any]]  # as the study describes them, in its order
     sets: dict[str, str]  # role (target or forgetting) by prompt set, in the study's order
+    order: list[str] = []  # names of subjects and sets in the study's order, which the JSON of a recipe does not keep
     gates: Gates = Gates()
+    rules: Rules = Rules()
+    categories: list[str] = []  # categories that the report must show
+    families: dict[str, str | None] = {}  # family of the model behind a subject, None where nobody knows
+    judge_families: dict[str, str | None] = {}
+    adapters: dict[str, str] = {}  # adapter behind a subject, where there is one
+    datasets: dict[str, list[str]] = {}  # datasets that a subject was trained on
     examples: int = Field(3, ge=0)  # prompts of each set whose answers stand side by side
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_order(cls, value: dict[str, Any]) -> dict[str, Any]:
+        place = {name: number for number, name in enumerate(value.get("order", []))}
+        last = len(place)
+        ordered = {
+            key: dict(sorted(value[key].items(), key=lambda item: place.get(item[0], last)))
+            for key in ("subjects", "sets")
+            if isinstance(value.get(key), dict)
+        }
+        return {**value, **ordered}

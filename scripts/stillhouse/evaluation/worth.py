@@ -3,36 +3,66 @@
 The words follow from the numbers by the bounds below; they are part of the report, so they are plain.
 """
 
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from stillhouse.evaluation.statistics import complete_pairs, deviation, mean, rank_correlation, rounded
+from stillhouse.evaluation.statistics import complete_pairs, deviation, mean, rank_correlation, rounded, sign_test
+from stillhouse.evaluation.summary_evidence import Place, Row, group, place
 
-Row = dict[str, Any]
-Marks = dict[tuple[str, str, str], int]
-"""Raw markers by (subject, set, prompt_id)."""
+Marks = dict[Place, int]
+"""Raw markers by answer."""
+Families = Mapping[str, str | None]
 
 FEW = 8  # comparisons or scored answers below which nothing is said about a judge
 NOISE_FLIPS, SHAKY_FLIPS = 0.5, 0.2
+CHANCE = 0.05  # p of a sign test from which a share of places may be luck
 PLACE_TASTE = 0.7  # share of decided verdicts for one place from which the place, not the answer, is chosen
 FLAT = 0.05  # standard deviation as a share of the scale below which scores cannot tell answers apart
 MANY_UNSCORED = 0.2
 FOLLOWS = 0.3
 
 
-def worth_of_judges(rubric: list[Row], pairwise: list[Row], marks: Marks, width: float | None) -> dict[str, Any]:
+def worth_of_judges(
+    rubric: list[Row],
+    pairwise: list[Row],
+    marks: Marks,
+    width: float | None,
+    families: Families | None = None,
+    judge_families: Families | None = None,
+) -> dict[str, Any]:
     """By judge: figures on its rubric scores and its comparisons, and what they mean in sentences.
 
-    `width` is the rubric's highest minus its lowest score, None without a rubric.
+    `width` is the rubric's highest minus its lowest score, None without a rubric. `families` are those of the subjects'
+    models: a judge may prefer its own kind (Panickssery et al. 2024, LLM evaluators recognize and favor their own
+    generations), which `self_preference` warns of.
     """
-    judges = sorted({row["judge"] for row in [*rubric, *pairwise]})
+    scores, choices = group(rubric, "judge"), group(pairwise, "judge")
     found: dict[str, Any] = {}
-    for judge in judges:
-        scores = _rubric([row for row in rubric if row["judge"] == judge], marks)
-        choices = _pairwise([row for row in pairwise if row["judge"] == judge], marks)
-        sentences = [*_say_pairwise(choices), *_say_rubric(scores, width)]
-        found[judge] = {"rubric": scores, "pairwise": choices, "sentences": sentences}
+    for (judge,) in sorted(set(scores) | set(choices)):
+        scored, compared = scores.get((judge,), []), choices.get((judge,), [])
+        one, other = _rubric(scored, marks), _pairwise(compared, marks)
+        family = (judge_families or {}).get(judge)
+        judged = {row["subject"] for row in scored} | {row[side] for row in compared for side in ("first", "second")}
+        found[judge] = {
+            "family": family,
+            "rubric": one,
+            "pairwise": other,
+            "sentences": [*_say_pairwise(other), *_say_rubric(one, width)],
+            "self_preference": _self_preference(judge, family, judged, families or {}),
+        }
     return found
+
+
+def _self_preference(judge: str, family: str | None, judged: set[str], families: Families) -> dict[str, Any] | None:
+    kin = [name for name in sorted(judged) if family is not None and families.get(name) == family]
+    if not kin:
+        return None
+    whose = f"all subjects that it judged ({', '.join(kin)})" if len(kin) == len(judged) else ", ".join(kin)
+    return {
+        "subjects": kin,
+        "sentence": f"Judge {judge} is of one family ({family}) with {whose}: judges tend to prefer their own kind.",
+    }
 
 
 def _rubric(verdicts: list[Row], marks: Marks) -> dict[str, Any] | None:
@@ -40,11 +70,8 @@ def _rubric(verdicts: list[Row], marks: Marks) -> dict[str, Any] | None:
         return None
     scored = [row for row in verdicts if row["status"] == "scored"]
     own = [row for row in scored if row["judge_overall"] is not None]
-    counted = [row for row in scored if _key(row) in marks]
-    reasons: dict[str, int] = defaultdict(int)
-    for row in verdicts:
-        if row["reason"]:
-            reasons[row["reason"].split(":")[0]] += 1
+    counted = [row for row in scored if place(row) in marks]
+    reasons = Counter(row["reason"].split(":")[0] for row in verdicts if row["reason"])
     overall = [row["overall"] for row in scored]
     return {
         "n": len(scored),
@@ -56,7 +83,7 @@ def _rubric(verdicts: list[Row], marks: Marks) -> dict[str, Any] | None:
         "distinct": len({rounded(value) for value in overall}),
         "bias": mean([row["judge_overall"] - row["overall"] for row in own]),
         "marker_correlation": rank_correlation(
-            [row["overall"] for row in counted], [float(marks[_key(row)]) for row in counted]
+            [row["overall"] for row in counted], [float(marks[place(row)]) for row in counted]
         ),
     }
 
@@ -67,6 +94,7 @@ def _pairwise(verdicts: list[Row], marks: Marks) -> dict[str, Any] | None:
     given = [row for row in verdicts if row["verdict"] is not None]
     decided = [row for row in given if row["verdict"] != "tie"]
     pairs = complete_pairs(verdicts)
+    shown = [_first_shown(row) for row in decided]
     agreements = [agreed for row in decided if (agreed := _agrees(row, marks)) is not None]
     return {
         "n": len(given),
@@ -75,11 +103,22 @@ def _pairwise(verdicts: list[Row], marks: Marks) -> dict[str, Any] | None:
         "ties": len(given) - len(decided),
         "decided": len(decided),
         "comparisons": len(pairs),
-        "first_shown_share": mean([float(_first_shown(row)) for row in decided]),
+        "first_shown_share": _first_shown_share(decided),
+        "first_shown_p": sign_test(sum(shown), len(shown) - sum(shown)),
         "flip_rate": mean([float(one["verdict"] != other["verdict"]) for one, other in pairs]),
         "marker_agreement": mean([float(agreed) for agreed in agreements]),
         "marker_agreement_n": len(agreements),
     }
+
+
+def _first_shown_share(decided: list[Row]) -> float | None:
+    """Mean over the two orders of the share of verdicts for the answer shown first; None where one order is all.
+
+    By order, because a recorded run may have shown the better subject first more often: that is no taste for a place.
+    """
+    orders = group(decided, "order").values()
+    shares = [sum(_first_shown(row) for row in rows) / len(rows) for rows in orders]
+    return mean(shares) if len(shares) == 2 else None
 
 
 def _first_shown(row: Row) -> bool:
@@ -89,23 +128,35 @@ def _first_shown(row: Row) -> bool:
 
 def _agrees(row: Row, marks: Marks) -> bool | None:
     """Whether the verdict went to the answer with more markers; None where both have as many."""
-    first = marks.get((row["first"], row["set"], row["prompt_id"]))
-    second = marks.get((row["second"], row["set"], row["prompt_id"]))
+    first, second = (
+        marks.get((row[side], row["set"], row["prompt_id"], row["sample"])) for side in ("first", "second")
+    )
     if first is None or second is None or first == second:
         return None
     return (row["verdict"] == "first") == (first > second)
 
 
-def _key(row: Row) -> tuple[str, str, str]:
-    return row["subject"], row["set"], row["prompt_id"]
+def is_noise(found: Mapping[str, Any] | None) -> bool:
+    """Whether a judge's comparisons (the block `pairwise` of its figures) follow the place rather than the answer."""
+    if found is None or found["decided"] < FEW:
+        return False
+    if found["comparisons"] >= FEW and found["flip_rate"] >= NOISE_FLIPS:
+        return True
+    share = found["first_shown_share"]
+    return share is not None and max(share, 1 - share) >= PLACE_TASTE and found["first_shown_p"] < CHANCE
 
 
 def _say_pairwise(found: dict[str, Any] | None) -> list[str]:
     if found is None:
         return []
-    if found["comparisons"] < FEW:
+    if found["comparisons"] >= FEW:
+        said = [_say_flips(found)]
+    elif found["decided"] >= FEW and found["comparisons"] == 0:
+        said = [_say_one_order(found)]
+    elif found["comparisons"]:
         return [f"Only {found['comparisons']} comparisons have a verdict in both orders: too few to tell its worth."]
-    said = [_say_flips(found)]
+    else:
+        return [f"Only {found['decided']} verdicts with a winner, none in both orders: too few to tell its worth."]
     if found["unscored_share"] > MANY_UNSCORED:
         said.append(f"It gave no usable verdict in {_percent(found['unscored_share'])} of comparisons.")
     if found["marker_agreement_n"] >= FEW:
@@ -119,19 +170,29 @@ def _say_pairwise(found: dict[str, Any] | None) -> list[str]:
 
 
 def _say_flips(found: dict[str, Any]) -> str:
-    share, flips = found["first_shown_share"], found["flip_rate"]
-    if share is None:
+    flips = found["flip_rate"]
+    if not found["decided"]:
         return "It called every comparison a tie: it tells nothing about which answer is better."
-    place, taken = ("first", share) if share >= 0.5 else ("second", 1 - share)
-    told = (
-        f"It picked the {place} answer shown in {_percent(taken)} of its decided comparisons and contradicted itself "
-        f"on {_percent(flips)} of prompts when the order was swapped"
-    )
-    if flips >= NOISE_FLIPS or taken >= PLACE_TASTE:
+    told = f"It {_picked(found)}contradicted itself on {_percent(flips)} of prompts when the order was swapped"
+    if is_noise(found):
         return f"{told}: treat its preferences as noise."
     if flips >= SHAKY_FLIPS:
         return f"{told}: only a wide margin over many prompts means anything."
     return f"{told}: its preferences are stable under a swap."
+
+
+def _picked(found: dict[str, Any]) -> str:
+    share = found["first_shown_share"]
+    if share is None:
+        return ""
+    which, taken = ("first", share) if share >= 0.5 else ("second", 1 - share)
+    return f"picked the {which} answer shown in {_percent(taken)} of its decided comparisons and "
+
+
+def _say_one_order(found: dict[str, Any]) -> str:
+    """Recorded runs often showed each pair once, in a drawn order."""
+    told = f"It {_picked(found)}saw each pair in one order only, so nobody knows how often it would contradict itself"
+    return f"{told}: treat its preferences as noise." if is_noise(found) else f"{told}."
 
 
 def _say_rubric(found: dict[str, Any] | None, width: float | None) -> list[str]:

@@ -1,0 +1,141 @@
+"""Which evaluation prompts stand in the data that a subject was trained on.
+
+Read from the datasets' own files: train.parquet (`prompt_id`, and `prompt` as messages) and report.json. A prompt counts
+when its prompt_id is there, or its text without regard to case, punctuation and spacing. Near-duplicates are the
+datasets' own business: their report says what decontamination took out.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillhouse.errors import InputError
+from stillhouse.provenance.files import read_json, stream_parquet_rows
+
+_BETWEEN = re.compile(r"[\s.,;:!?\u2026'\"`\u2018-\u201f\u00ab\u00bb()\[\]{}\u2010-\u2015]+")
+"""What stands between words. Signs that change what is asked stay: C# is not C, 3*4 is not 3+4."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """The evaluation's prompts: normal text by prompt_id, None where only judgements are known and no text is."""
+
+    prompts: Mapping[str, str | None]
+
+    @classmethod
+    def of(cls, prompt_ids: Iterable[str], answers: Iterable[Mapping[str, Any]]) -> "Held":
+        """Out of all prompt_ids of an evaluation and its answers, which carry the text."""
+        texts = {row["prompt_id"]: row["prompt"] for row in answers}
+        prompts = sorted(set(prompt_ids) | set(texts))
+        return cls({prompt: normal_text(texts[prompt]) if prompt in texts else None for prompt in prompts})
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one dataset has to do with the evaluation's prompts."""
+
+    found: frozenset[str]
+    decontaminated: bool
+    removed: int
+
+
+def normal_text(text: str) -> str:
+    """`text` without what spelling changes: NFKC, case folded, no sentence marks, words parted by one space."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return _BETWEEN.sub(" ", folded).strip() or text.strip()
+
+
+def contamination(
+    evaluation: str, datasets: Mapping[str, list[str]], trained: Mapping[str, tuple[Path, Path]], held: Held
+) -> dict[str, Any]:
+    """By subject with training data in the study: how many of the evaluation's prompts are in it.
+
+    `datasets` names each subject's datasets, `trained` each dataset's (train.parquet, report.json). `decontaminated`
+    says that every one of them was held against the prompts of `evaluation`, `removed` how many of its rows were dropped for being
+    too near to a prompt of this evaluation. Raises `InputError` for files that are no dataset's.
+    """
+    books = {name: _inspect(*files, evaluation, held) for name, files in sorted(trained.items())}
+    subjects = {name: [key for key in keys if key in books] for name, keys in datasets.items()}
+    found = {name: _subject(keys, books, len(held.prompts)) for name, keys in subjects.items() if keys}
+    unread = [name for name, keys in datasets.items() if len(subjects[name]) < len(keys)]
+    return {"checked": bool(found) and not unread, "trained": found, "words": _words(found, unread)}
+
+
+def _subject(keys: list[str], books: Mapping[str, Trained], prompts: int) -> dict[str, Any]:
+    return {
+        "dataset": ", ".join(keys),
+        "exact": len(frozenset().union(*(books[key].found for key in keys))),
+        "prompts": prompts,
+        "decontaminated": all(books[key].decontaminated for key in keys),
+        "removed": sum(books[key].removed for key in keys),
+    }
+
+
+def _inspect(train: Path, report: Path, evaluation: str, held: Held) -> Trained:
+    texts: dict[str, list[str]] = {}
+    for prompt, text in held.prompts.items():
+        if text:
+            texts.setdefault(text, []).append(prompt)
+    found: set[str] = set()
+    for prompt, asked in _rows(train):
+        found |= {prompt} & held.prompts.keys()
+        for text in asked:
+            found.update(texts.get(normal_text(text), ()))
+    told = _report(report)
+    hits = [hit["held_out"]["prompt_id"] for hit in told.get("decontamination", [])]
+    against = evaluation in told.get("decontaminated_against", [])
+    return Trained(frozenset(found), against, sum(hit in held.prompts for hit in hits))
+
+
+def _rows(train: Path) -> Iterator[tuple[str, list[str]]]:
+    """(prompt_id, texts to compare) of every training row: the conversation, and each of the user's turns."""
+    try:
+        for row in stream_parquet_rows(train, ["prompt_id", "prompt"]):
+            messages = [message for message in row["prompt"] if message["role"] != "system"]
+            turns = [message["content"] for message in messages if message["role"] == "user"]
+            yield row["prompt_id"], list(dict.fromkeys(["\n".join(m["content"] for m in messages), *turns]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{train}: no training rows with prompt_id and prompt: {error}") from None
+
+
+def _report(file: Path) -> dict[str, Any]:
+    try:
+        told = read_json(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: no dataset report: {error}") from None
+    if not isinstance(told, dict):
+        raise InputError(f"{file}: expected a dataset report, found {type(told).__name__}")
+    return told
+
+
+def _words(found: Mapping[str, Mapping[str, Any]], unread: list[str]) -> str:
+    """One or more sentences for the headline."""
+    missing = f"The training data of {listed(unread)} could not be checked." if unread else ""
+    if not found:
+        return missing or "No subject's training data is part of this study: contamination was not checked."
+    told = contaminated(found) or [f"No evaluation prompt is in the training data of {listed(list(found))}"]
+    return " ".join([*(f"{sentence}." for sentence in told), missing]).strip()
+
+
+def contaminated(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What to say of subjects that were trained on prompts of the evaluation; `found` is the block `trained`.
+
+    Sentences without a full stop, one for the subjects of one dataset.
+    """
+    groups: dict[tuple[str, int, int], list[str]] = {}
+    for name, told in found.items():
+        if told["exact"]:
+            groups.setdefault((told["dataset"], told["exact"], told["prompts"]), []).append(name)
+    return [
+        f"{exact} of {prompts} evaluation prompts {'is' if exact == 1 else 'are'} in the training data of "
+        f"{listed(names)} (dataset {dataset})"
+        for (dataset, exact, prompts), names in groups.items()
+    ]
+
+
+def listed(names: list[str]) -> str:
+    """Names as a sentence lists them: a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
