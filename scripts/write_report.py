@@ -2,12 +2,17 @@
 
 from stillhouse.provenance.job import Facts, Files, Params, run_job
 
+KINDS = ("markers", "breaks", "checks", "rubric", "pairwise")
+
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
-    """Render report.json; nothing is measured here."""
+    """Render report.json and the rows behind it; nothing is measured here."""
     from stillhouse.reports.write import write_report
 
-    write_report(inputs.summary, outputs.html, outputs.markdown)
+    judgements = {kind: file for kind in KINDS for file in inputs.get(kind)}
+    write_report(
+        inputs.summary, outputs.html, outputs.markdown, responses=inputs.get("responses"), judgements=judgements
+    )
     return {}
 
 

@@ -1,235 +1,317 @@
-"""report.html and report.md: self-contained, readable, and harmless whatever a model wrote."""
+"""report.html and report.md as texts: self-contained, whole, deterministic, and harmless whatever a model wrote."""
 
-import copy
+import base64
+import gzip
+import hashlib
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from stillhouse.provenance.files import read_json
+from stillhouse.reports import report_links as links
 from stillhouse.reports.pages import cell
-from stillhouse.reports.view import visible
-from stillhouse.reports.write import render_html, render_markdown, write_report
+from stillhouse.reports.report_blocks import MOST_CHARACTERS, MOST_ITEMS, pack, pack_pages
+from stillhouse.reports.report_plots import Axis, histograms, scores_by_category, win_rates
+from stillhouse.reports.report_rows import Standing, excerpt, index, read_rows, standings
+from stillhouse.reports.view import chance, short, visible
+from stillhouse.reports.write import SCRIPTS, render_html, render_markdown, write_report
 
 NASTY = (
     "<script>window.harmed = 1; fetch('https://example.org/')</script><img src=x onerror='window.harmed = 2'>"
-    "</p></article></main></textarea><style>body{display:none}</style>\x1b[31mred\x07 \u202egnirts {{ 7 * 7 }} "
-    + "x"
-    * 3000
+    "</script></p></article></main></textarea><!-- <style>body{display:none}</style>\x1b[31mred\x07\x00 \u202egnirts \u2066 "
+    "{{ 7 * 7 }} {% raw %} " + "x" * 3000
 )
-
-
-def estimate(mean: float) -> dict[str, Any]:
-    return {"mean": mean, "interval": [mean - 0.1, mean + 0.1], "n": 12, "prompts": 12}
-
-
-def subject(condition: str, target: float, leak: float, judged: bool) -> dict[str, Any]:
-    marks = {
-        name: {
-            "role": role,
-            "raw": 4 * capped,
-            "raw_interval": [3 * capped, 5 * capped],
-            "capped": capped,
-            "capped_interval": [max(capped - 0.15, 0), min(capped + 0.15, 1)],
-            "n": 12,
-            "any": capped,
-            "found": {"keystone": round(12 * capped)},
-        }
-        for name, role, capped in (("plans", "target", target), ("everyday", "forgetting", leak))
-    }
-    recomputed = {
-        "overall": 6.5,
-        "interval": [6.0, 7.1],
-        "n": 11,
-        "prompts": 11,
-        "unscored": 1,
-        "critical_failures": 2,
-        "by_category": {"software": 6.0, "household_long_name": 7.0},
-        "by_difficulty": {"easy": 7.0},
-        "by_component": {"load_bearing_risk": 6.0, "voice": 7.0},
-    }
-    answers = {"n": 12, "truncated": 0.25, "tokens": 80.5, "distinct": 1.0, "empty": 1}
-    return {
-        "condition": condition,
-        "system": condition == "gold",
-        "described": {"adapter": "mixed", "serve": "peft"},
-        "answers": {"plans": answers, "everyday": answers},
-        "markers": marks,
-        "rubric": {"recomputed": recomputed, "judge": {"overall": 8.0, "n": 11}, "bias": 1.5} if judged else None,
-    }
-
-
-def full_report() -> dict[str, Any]:
-    names = {
-        "gold": (1.0, 0),
-        "student": (0.9, 0.05),
-        "a-subject-with-a-rather-long-name": (0.8, 0.6),
-        "vanilla": (0, 0),
-    }
-    subjects = {name: subject(name, *shares, name != "vanilla") for name, shares in names.items()}
-    difference = {"candidate": "student", "baseline": "vanilla", "kind": "over vanilla"}
-    check = {"subject": "student", "direction": "at least", "bound": 0.8, "reason": None}
-    pair = {"win": 10, "tie": 4, "loss": 6, "n": 20, "prompts": 10, "rate": 0.6, "interval": [0.45, 0.75]}
-    example = {"id": "p-1", "category": "money", "difficulty": None, "prompt_id": "0" * 16, "set": "plans"}
-    answer = {"truncated": False, "matched": ["keystone"], "rubric": 6.5, "calls": ["ab" * 32]}
-    return {
-        "format": 1,
-        "study": "demo",
-        "evaluation": "framework",
-        "sets": {
-            "plans": {"role": "target", "place": 0, "prompts": 12},
-            "everyday": {"role": "forgetting", "place": 1, "prompts": 12},
-        },
-        "order": list(names),
-        "subjects": subjects,
-        "markers": {"cap": 4, "names": ["keystone", "(?m)^verdict: <b>"]},
-        "rubric": {
-            "scale": [1, 10],
-            "components": {
-                "voice": {"share": 0.4, "place": 1, "description": "Dry."},
-                "load_bearing_risk": {"share": 0.6, "place": 0, "description": "One."},
-            },
-            "critical_failures": ["No verdict."],
-        },
-        "differences": [
-            {**difference, "set": "plans", "role": "target", "raw": estimate(3.5), "capped": estimate(0.9)}
-        ],
-        "pairwise": {
-            "student_vs_vanilla": {
-                **pair, "first": "student", "second": "vanilla", "flip_rate": 0.3, "incomplete": 0, "by_judge": {}
-            }
-        },
-        "judges": {
-            "smollm2": {
-                "sentences": ["It picked the first answer shown: treat its preferences as noise."],
-                "pairwise": {
-                    "n": 20, "unscored": 0, "unscored_share": 0.0, "ties": 4, "decided": 16, "comparisons": 10,
-                    "first_shown_share": 0.8, "flip_rate": 0.3, "marker_agreement": 0.5, "marker_agreement_n": 12,
-                },
-                "rubric": {
-                    "n": 33, "unscored": 3, "unscored_share": 0.1, "reasons": {"truncated": 3}, "mean": 6.5,
-                    "deviation": 0.2, "distinct": 4, "bias": 1.5, "marker_correlation": None,
-                },
-            }
-        },
-        "gates": {
-            "passed": False,
-            "checks": [
-                {**check, "gate": "student_over_gold", "observed": 0.9, "passed": True},
-                {**check, "gate": "leakage", "direction": "at most", "bound": 0.15, "observed": 0.2, "passed": False},
-            ],
-        },
-        "examples": [
-            {
-                **example,
-                "role": "target",
-                "prompt": f"Review this plan. {NASTY}",
-                "answers": [{**answer, "subject": name, "answer": NASTY} for name in names],
-            }
-        ],
-        "files": {
-            "responses": ["responses/gold.parquet"],
-            "judgements": {"markers": "judgements/markers.parquet"},
-        },
-    }  # fmt: skip
-
-
-def bare_report() -> dict[str, Any]:
-    report = full_report()
-    for item in report["subjects"].values():
-        item.update(markers={}, rubric=None)
-    empty = {"differences": [], "pairwise": {}, "judges": {}, "examples": [], "markers": None, "rubric": None}
-    return {**report, **empty, "gates": {"passed": None, "checks": []}}
+BLOCK = re.compile(r'<script type="text/plain" id="block-([a-z0-9-]+)">([^<]*)</script>')
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Path:
-    """report.html of a full report with nasty answers."""
-    (tmp_path / "report.json").write_text(json.dumps(full_report()), encoding="utf-8")
-    write_report(tmp_path / "report.json", tmp_path / "report.html", tmp_path / "report.md")
-    return tmp_path / "report.html"
+def made(synthetic: ModuleType, tmp_path: Path) -> Path:
+    """The folder of a whole evaluation with nasty answers and judges."""
+    size = synthetic.Size(texts={("student", "plans-1"): NASTY}, added=f" {NASTY}")
+    synthetic.build(tmp_path, size)
+    return tmp_path
 
 
-def test_models_words_are_escaped() -> None:
-    html = render_html(full_report())
-    assert "<script" not in html
+def written(folder: Path, **files: Any) -> str:
+    """report.html of `folder`, as `write_report` makes it."""
+    write_report(folder / "report.json", folder / "report.html", folder / "report.md", **files)
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def unpacked(html: str) -> dict[str, Any]:
+    return {name: json.loads(gzip.decompress(base64.b64decode(text))) for name, text in BLOCK.findall(html)}
+
+
+def changed(folder: Path, **parts: Any) -> dict[str, Any]:
+    """The report of `folder` with other parts; it is written there as well."""
+    report = {**read_json(folder / "report.json"), **parts}
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    return report
+
+
+def bare(folder: Path) -> dict[str, Any]:
+    """A report with nothing that can be missing."""
+    report = read_json(folder / "report.json")
+    for item in report["subjects"].values():
+        item.update(markers={}, rubric=None, breaks=None, checks=None)
+    empty = {"differences": [], "pairwise": {}, "judges": {}, "examples": [], "serving": []}
+    none = {"markers": None, "rubric": None, "ratings": None, "panel": None, "agreement": None}
+    untrained = {"checked": False, "trained": {}, "words": "Nothing here was trained."}
+    gates = {"passed": None, "checks": []}
+    return changed(
+        folder, subjects=report["subjects"], **empty, **none, contamination=untrained, gates=gates, categories=[]
+    )
+
+
+# what stands in the page
+
+
+def test_models_words_are_escaped_or_packed(made: Path, synthetic: ModuleType) -> None:
+    html = written(made, **synthetic.inputs(made))
+    assert html.count("<script") == html.count("</script>") == 1 + len(SCRIPTS) + len(BLOCK.findall(html))
     assert "<img" not in html
-    assert "onerror=&#39;" in html
-    assert "{{ 7 * 7 }}" in html
-    assert "\x1b" not in html
     assert html.count("<style>") == 1
+    assert "<!--" not in html
+    assert "{{ 7 * 7 }}" in html
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e\u2066]", html)
+    assert unpacked(html)["answers-0"][19]["answer"] == NASTY
 
 
-def test_nothing_external_in_the_page() -> None:
-    html = render_html({**full_report(), "examples": []})
-    assert "http" not in html.replace('http-equiv="Content-Security-Policy"', "")
-    assert "default-src 'none'" in html.replace("&#39;", "'")
-    assert not re.search(r"<(script|iframe|object|embed|link rel=\"stylesheet\")", html)
+def test_nothing_external_and_a_policy_that_names_every_script(made: Path, synthetic: ModuleType) -> None:
+    changed(made, examples=[])
+    html = written(made, **synthetic.inputs(made))
+    assert not re.search(
+        r"(?:src|action)=|@import|url\(|\bfetch\(|XMLHttp|innerHTML|outerHTML|insertAdjacent|eval\(", html
+    )
+    assert "http" not in re.sub('http-equiv="Content-Security-Policy"', "", BLOCK.sub("", html))
+    policy = html.split('Content-Security-Policy" content="')[1].split('"')[0].replace("&#39;", "'")
+    assert policy.startswith("default-src 'none'; ")
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    assert f"script-src {allowed};" in policy
+    assert "unsafe" not in policy
 
 
-def test_same_report_same_bytes_and_the_input_is_left_alone() -> None:
-    report = full_report()
-    before = copy.deepcopy(report)
-    assert (render_html(report), render_markdown(report)) == (render_html(before), render_markdown(before))
-    assert report == before
+def test_the_same_files_give_the_same_bytes(made: Path, synthetic: ModuleType) -> None:
+    files = synthetic.inputs(made)
+    first = written(made, **files), (made / "report.md").read_bytes()
+    turned = {"responses": files["responses"][::-1], "judgements": dict(reversed(files["judgements"].items()))}
+    assert (written(made, **turned), (made / "report.md").read_bytes()) == first
+    assert str(made) not in first[0]
 
 
-def test_a_bare_report_renders() -> None:
-    html, markdown = render_html(bare_report()), render_markdown(bare_report())
+def test_a_report_with_nothing_but_answers(made: Path, synthetic: ModuleType) -> None:
+    report = bare(made)
+    html = written(made, responses=synthetic.inputs(made)["responses"], judgements={})
     assert "no gates set" in html
-    assert "no gates set" in markdown
+    for missing in ("pairwise", "rubric", "markers", "differences", "held", "serving", "judges", "ratings", "examples"):
+        assert f'id="{missing}"' not in html
+        assert f'href="#{missing}"' not in html
+    found = unpacked(html)
+    assert len(found["index"]["answers"]["subject"]) == 90
+    assert found["index"]["pairs"] == found["index"]["scores"] == {}
+    assert found["answers-0"][0]["markers"] is None
+    markdown = render_markdown(report)
     assert "Rubric" not in markdown
+    assert "Marker" not in markdown
 
 
-def test_markdown_tables_are_whole_and_hold_no_model_text() -> None:
-    markdown = render_markdown(full_report())
+def test_a_report_without_any_rows(made: Path) -> None:
+    html = written(made, responses=[], judgements={})
+    assert unpacked(html)["index"]["answers"] == {}
+    assert 'id="pairwise"' in html
+
+
+@pytest.mark.parametrize("kind", ["pairwise", "rubric"])
+def test_recorded_judgements_without_answers(made: Path, synthetic: ModuleType, kind: str) -> None:
+    files = {"responses": [], "judgements": {kind: synthetic.inputs(made)["judgements"][kind]}}
+    found = unpacked(written(made, **files))
+    assert {row["answer"] for name, page in found.items() if name.startswith("answers-") for row in page} == {None}
+    assert found["prompts-0"] == [None] * 12
+    assert len(found["index"]["answers"]["subject"]) == 5 * 12
+    table = "verdicts" if kind == "pairwise" else "scores"
+    assert len(found["index"][table]["judge"]) == (5 * 12 * 2 * 2 if kind == "pairwise" else 5 * 12 * 2)
+
+
+def test_an_invalid_report_says_so_first(made: Path) -> None:
+    report = changed(made, valid=False, invalid_reasons=["judge <b> leaves 40 % unscored"])
+    html = render_html(report, [], {})
+    assert html.index("This report is not valid") < html.index("student against vanilla: win rate")
+    assert "judge &lt;b&gt; leaves 40 % unscored" in html
+    assert "**This report is not valid.**" in render_markdown(report)
+
+
+def test_empty_figures_render(made: Path) -> None:
+    report = read_json(made / "report.json")
+    nothing = {"win": 0, "tie": 0, "loss": 0, "n": 0, "rate": None, "interval": None, "flip_rate": None, "flip_n": 0}
+    for pair in report["pairwise"].values():
+        pair.update(nothing, length_controlled=None, p=None, p_holm=None, word=None, mde=None, prompts_needed=None)
+        pair.update(by_judge={}, by_category={}, axes=None, without_judge=None)
+    for item in report["subjects"].values():
+        for block in (item["rubric"]["recorded"], item["rubric"]["recomputed"]):
+            block.update(
+                overall=None,
+                interval=None,
+                n=0,
+                by_category={},
+                by_difficulty={},
+                counts={"by_category": {}, "by_difficulty": {}},
+            )
+        item["rubric"].update(bias=None, strongest=None, weakest=None, by_judge={})
+        item["rubric"]["recomputed"].update(by_component={}, intervals=None)
+        item["checks"].update(rate=None, n=0, by_kind={}, by_category={})
+    assert win_rates(report) is None
+    assert scores_by_category(report) is None
+    assert "against vanilla" in render_html(report, [], {})
+    assert "– (–)" in render_markdown(report)
+
+
+def test_lone_surrogates_and_odd_names_in_the_summary(made: Path) -> None:
+    text = (
+        (made / "report.json")
+        .read_text()
+        .replace("Judge judge-a", r"\ud800 \u202e judge-a")
+        .replace('"software"', '"a\\ud800/b"')
+    )
+    (made / "report.json").write_text(text)
+    html = written(made, responses=[], judgements={})
+    assert "� \\u202e judge-a" in html
+    assert "a�/b" in html
+    assert "category=a%3F%2Fb" in html
+
+
+def test_markdown_tables_are_whole_and_hold_no_model_text(made: Path) -> None:
+    markdown = render_markdown(read_json(made / "report.json"))
     assert "script" not in markdown.replace("scripts/trace.py", "")
     tables = re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE)
-    assert len(tables) == 7
+    assert len(tables) == 6
     for table in tables:
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(widths) == 1, table
+    student = next(line for line in markdown.splitlines() if line.startswith("| student against vanilla"))
+    pair = read_json(made / "report.json")["pairwise"]["student_vs_vanilla"]
+    assert [part.strip() for part in student.split("|")[2:6]] == [
+        str(pair[name]) for name in ("win", "tie", "loss", "n")
+    ]
+
+
+def test_the_evaluations_of_these_tests_have_the_shape_of_real_ones(made: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    schema = read_json(Path(__file__).resolve().parents[2] / "docs/report.schema.json")
+    jsonschema.Draft202012Validator(schema).validate(read_json(made / "report.json"))
+
+
+# parts
 
 
 def test_cells_and_visible_signs() -> None:
     assert cell("a|b\n<c>_d_") == r"a\|b \<c\>\_d\_"
-    assert visible("a\x1b[1m\x00\n\tb\x7f") == "a␛[1m␀\n\tb␡"
-    assert visible("caf\u00e9 \U0001f375") == "caf\u00e9 \U0001f375"
+    assert visible("a\x1b[1m\x00\n\tb\x7f\u202e\u2066\ud800") == "a␛[1m␀\n\tb␡\\u202e\\u2066�"
+    assert visible("caf\u00e9 \U0001f375 \u05d0\u200d") == "caf\u00e9 \U0001f375 \u05d0\u200d"
+    assert visible(visible("\u202e\x1b")) == visible("\u202e\x1b")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_in_a_browser(browser: Any, page: Path, width: int, scheme: str, tmp_path: Path) -> None:
-    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    requests, faults = [], []
-    tab.on("request", lambda request: requests.append(request.url))
-    tab.on("console", lambda message: faults.append(message.text))
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.goto(page.as_uri())
-    for summary in tab.query_selector_all("summary"):
-        summary.click()
-        summary.click()
-    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert [url for url in requests if not url.startswith("data:")] == [page.as_uri()]
-    assert faults == []
-    assert tab.evaluate("window.harmed") is None
-    assert tab.evaluate("document.documentElement.scrollWidth") == width
-    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == (
-        "rgb(245, 246, 246)" if scheme == "light" else "rgb(16, 20, 22)"
-    )
-    tab.screenshot(path=tmp_path / f"report-{width}-{scheme}.png", full_page=True)
+def test_numbers_in_words() -> None:
+    assert [chance(p) for p in (None, 0.0, 0.0009, 0.001, 0.04, 1.0)] == [
+        "–",
+        "< 0.001",
+        "< 0.001",
+        "0.001",
+        "0.040",
+        "1.000",
+    ]
+    assert short("abc", 3) == "abc"
+    assert short("x" * 2003, 3) == "xxx… (2,000 more characters)"
+    assert excerpt(" a\n\n b ") == "a b"
+    assert excerpt(None) is None
+    assert excerpt("x" * 1_000_000) == "x" * 140 + "…"
+    assert excerpt("a" + " " * 10_000 + "b") == "a…"
 
 
-@pytest.mark.slow
-def test_page_without_javascript_has_names_for_everything(browser: Any, page: Path) -> None:
-    tab = browser.new_context(java_script_enabled=False).new_page()
-    tab.goto(page.as_uri())
-    assert tab.locator("h1").count() == 1
-    assert tab.locator("svg:not([aria-hidden]):not([aria-label])").count() == 0
-    assert tab.locator(".scroll:not([aria-label])").count() == 0
-    assert tab.locator("section:not([aria-labelledby])").count() == 0
-    assert tab.get_by_text("treat its preferences as noise").is_visible()
-    for target in [link.get_attribute("href") for link in tab.locator("nav a").all()]:
-        assert tab.locator(target).count() == 1
+def test_blocks_are_small_and_carry_no_time() -> None:
+    one = pack("n", {"a": ["\ud800", "\u2028", 1]})
+    data = base64.b64decode(one.text)
+    assert data[4:8] == b"\0\0\0\0"
+    assert json.loads(gzip.decompress(data)) == {"a": ["\ud800", "\u2028", 1]}
+    blocks, starts = pack_pages("n", ["x"] * (2 * MOST_ITEMS + 1))
+    assert ([block.name for block in blocks], starts) == (["n-0", "n-1", "n-2"], [0, MOST_ITEMS, 2 * MOST_ITEMS])
+    long = {"answer": ["x" * MOST_CHARACTERS]}
+    assert pack_pages("n", [long, long, "y"])[1] == [0, 1, 2]
+    assert pack_pages("n", []) == ([], [])
+
+
+def row(judge: str, order: str, verdict: str | None) -> dict[str, Any]:
+    return {"judge": judge, "repeat": 0, "order": order, "verdict": verdict}
+
+
+def test_which_verdicts_count_and_flip() -> None:
+    rows = [
+        row("a", "first_second", "first"), row("a", "second_first", "second"), row("b", "first_second", "first"),
+        row("b", "second_first", None), row("c", "second_first", "tie"), row("d", "first_second", "tie"), row("d", "second_first", "first"),
+    ]  # fmt: skip
+    assert [one.counts for one in standings(rows)] == [True, True, False, False, True, True, True]
+    assert [one.flips for one in standings(rows)] == [True, True, False, False, False, True, True]
+    again = [row("a", "first_second", "first"), row("a", "first_second", "tie"), row("a", "second_first", "first")]
+    assert standings(again) == [Standing(True, False), Standing(False, False), Standing(True, False)]
+
+
+@pytest.mark.parametrize(
+    ("found", "broken"),
+    [
+        ([], None),
+        ([(None, False)], 0),
+        ([(None, True), ("a", False)], 1),
+        ([(None, False), ("a", True), ("b", False)], 0),
+        ([(None, False), ("a", True), ("b", None)], 1),
+        ([("a", None)], -1),
+    ],
+)
+def test_which_answers_broke_character(
+    made: Path, synthetic: ModuleType, found: list[tuple[str | None, bool | None]], broken: int | None
+) -> None:
+    rows = read_rows(read_json(made / "report.json"), synthetic.inputs(made)["responses"], {})
+    first = next(iter(rows.answers.values()))
+    first["breaks"] = [{"judge": judge, "broken": said, "matched": ["I am a program"]} for judge, said in found]
+    assert index(rows)["answers"]["broken"][0] == broken
+
+
+def test_addresses() -> None:
+    assert links.answers(subject="a b&c", set=None, raw=0) == "#answers?subject=a%20b%26c&raw=0"
+    assert links.pairs() == "#pairs?"
+    assert links.answer(subject="\ud800", prompt="x/#?") == "#answer?subject=%3F&prompt=x%2F%23%3F"
+
+
+def test_index_codes_follow_the_report(made: Path, synthetic: ModuleType) -> None:
+    report = read_json(made / "report.json")
+    found = index(read_rows(report, **synthetic.inputs(made)))
+    assert found["names"]["subjects"] == report["order"]
+    assert found["names"]["sets"] == ["plans", "everyday"]
+    assert found["names"]["pairs"] == list(report["pairwise"])
+    assert found["answers"]["subject"] == sorted(found["answers"]["subject"])
+    for name, item in report["subjects"].items():
+        code = found["names"]["subjects"].index(name)
+        raws = [
+            raw
+            for subject, raw in zip(found["answers"]["subject"], found["answers"]["raw"], strict=True)
+            if subject == code
+        ]
+        assert sum(raws) == pytest.approx(
+            sum(score["raw"] * score["n"] for score in item["markers"].values()), abs=1e-3
+        )
+
+
+def test_plots_stay_on_their_axis(made: Path) -> None:
+    report = read_json(made / "report.json")
+    report["pairwise"]["student_vs_vanilla"].update(rate=0.98, interval=[-0.2, 1.4])
+    line = next(line for line in win_rates(report).groups[0].lines if line.label == "student against vanilla")
+    assert (line.marks[0].low, line.marks[0].high) == (2.0, 98.0)
+    assert [text for _, text in scores_by_category(report).ticks] == ["1", "4", "7", "10"]
+    assert Axis(3.0, 3.0).place(3.0) == 2.0
+    for drawn in histograms(report):
+        assert sum(bar.count for bar in drawn.bars) == drawn.n
+        assert all(bar.x >= 0 and bar.x + bar.width <= 100.01 and 0 <= bar.height <= 100 for bar in drawn.bars)

@@ -1,11 +1,13 @@
-"""What the report pages share: templates with filters, a policy that forbids every request, cells of markdown tables."""
+"""What the report pages share: templates with filters, a policy against every request, cells of markdown tables."""
 
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
 
 from stillhouse.reports import view
 
@@ -14,17 +16,31 @@ WORKFLOW = Path(__file__).resolve().parents[3]
 _MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
-def environment(*, escape: bool) -> Environment:
-    """Templates with the filters of reports; with `escape` everything that is not marked as safe is escaped."""
+def environment(*, escape: bool, parts: dict[str, str] | None = None) -> Environment:
+    """Templates with the filters of reports; with `escape` everything that is not marked as safe is escaped.
+
+    `parts` are further templates that the first one may include, file by name; signs that a reader would not see are
+    shown in a page that has them.
+    """
     made = Environment(
-        undefined=StrictUndefined, autoescape=escape, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        undefined=StrictUndefined,
+        autoescape=escape,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        loader=DictLoader({name: read_template(file) for name, file in (parts or {}).items()}),
+        finalize=_shown if parts else None,
     )
+    # the tojson filter writes <, >, & and ' as escapes, so that no text ends the script element
+    made.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     filters = {
         "number": view.number,
         "signed": view.signed,
         "percent": view.percent,
         "interval": view.interval,
-        "position": view.position,
+        "chance": view.chance,
+        "reasons": view.reasons,
+        "short": view.short,
         "visible": view.visible,
         "words": lambda name: str(name).replace("_", " "),
         "cell": cell,
@@ -33,16 +49,22 @@ def environment(*, escape: bool) -> Environment:
     return made
 
 
+def _shown(value: object) -> object:
+    """What a template writes: texts with all their signs visible, markup as it is."""
+    return view.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def cell(value: object) -> str:
     """Text for a markdown table: one line, its signs taken literally."""
     return _MARKDOWN_SIGNS.sub(r"\\\1", " ".join(view.visible(str(value)).split()))
 
 
-def policy(style: str) -> str:
-    """A content security policy that allows the inline style `style` and forbids every request."""
+def policy(style: str, scripts: Sequence[str] = ()) -> str:
+    """A content security policy that allows the inline `style` and `scripts` and forbids every request."""
+    allowed = " ".join(f"'sha256-{_sha256_base64(script)}'" for script in scripts)
     return (
-        f"default-src 'none'; style-src 'sha256-{_sha256_base64(style)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src 'sha256-{_sha256_base64(style)}'; "
+        f"{f'script-src {allowed}; ' if scripts else ''}img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 

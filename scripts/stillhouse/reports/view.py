@@ -1,14 +1,15 @@
 """Arranges report.json for the templates: order, labels and geometry, no measuring."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 Report = dict[str, Any]
 
-GATES = {
-    "student_over_gold": "student's capped score as a share of gold's, target sets",
-    "leakage": "student's capped score on forgetting sets",
-}
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
 
 
 @dataclass(frozen=True)
@@ -18,17 +19,6 @@ class Figure:
     label: str
     value: str
     note: str
-
-
-@dataclass(frozen=True)
-class Dot:
-    """One point of the dot plot; positions are percent of the axis."""
-
-    name: str
-    role: str
-    mean: float
-    low: float | None
-    high: float | None
 
 
 def sets(report: Report) -> list[tuple[str, dict[str, Any]]]:
@@ -56,78 +46,6 @@ def described(subject: dict[str, Any]) -> str:
     words += ["system prompt" if subject["system"] else "no system prompt"]
     words += ["grammar"] if told.get("grammar") else []
     return ", ".join(words)
-
-
-def students(report: Report) -> list[str]:
-    """Subjects of condition student."""
-    return [name for name, subject in subjects(report) if subject["condition"] == "student"]
-
-
-def figures(report: Report) -> list[Figure]:
-    """Key figures of the first student, as far as they were measured."""
-    names = students(report)
-    if not names:
-        return []
-    name = names[0]
-    return [*_scores(report, name), *_signals(report, name), *_shares(report, name)]
-
-
-def _scores(report: Report, name: str) -> list[Figure]:
-    found = []
-    for key, about in sets(report):
-        score = report["subjects"][name]["markers"].get(key)
-        if score:
-            label = f"{name} on {key}" if about["role"] == "target" else f"{name} leaks on {key}"
-            note = f"capped marker score, n {score['n']}, {_ci(interval(score['capped_interval']))}"
-            found.append(Figure(label, number(score["capped"]), note))
-    return found
-
-
-def _ci(bounds: str) -> str:
-    return f"95\N{NO-BREAK SPACE}% interval {bounds}"
-
-
-def _signals(report: Report, name: str) -> list[Figure]:
-    return [
-        Figure(
-            f"{item['kind']} on {item['set']}",
-            signed(item["raw"]["mean"]),
-            f"raw markers, {name} minus {item['baseline']}, {_ci(interval(item['raw']['interval'], plus=True))}",
-        )
-        for item in report["differences"]
-        if item["candidate"] == name and item["role"] == "target" and item["raw"]["n"]
-    ]
-
-
-def _shares(report: Report, name: str) -> list[Figure]:
-    return [
-        Figure(f"{name} over gold", percent(check["observed"]), f"bound {percent(check['bound'])}")
-        for check in report["gates"]["checks"]
-        if check["gate"] == "student_over_gold" and check["subject"] == name and check["observed"] is not None
-    ]
-
-
-def dots(report: Report, subject: dict[str, Any]) -> list[Dot]:
-    """The dot plot's points of one subject: its capped score on every set, with the interval."""
-    found = []
-    for name, about in sets(report):
-        if name in subject["markers"]:
-            score = subject["markers"][name]
-            low, high = score["capped_interval"] or (None, None)
-            found.append(Dot(name, about["role"], score["capped"], low, high))
-    return found
-
-
-def found_markers(report: Report, name: str) -> list[tuple[str, list[float | None]]]:
-    """For each marker, the share of each subject's answers to set `name` that hold it."""
-    table = []
-    for marker in (report["markers"] or {"names": []})["names"]:
-        shares: list[float | None] = []
-        for _, subject in subjects(report):
-            score = subject["markers"].get(name)
-            shares.append(score["found"].get(marker, 0) / score["n"] if score else None)
-        table.append((marker, shares))
-    return table
 
 
 def verdict(report: Report) -> tuple[str, str]:
@@ -163,18 +81,34 @@ def interval(bounds: list[float] | None, digits: int = 2, plus: bool = False) ->
     return f"{show(bounds[0], digits)} to {show(bounds[1], digits)}"
 
 
-def position(value: float) -> str:
-    """A share of the axis as an SVG percentage, inside a margin of 2 % on both sides."""
-    return f"{2 + 96 * min(max(value, 0.0), 1.0):.2f}%"
+def chance(p: float | None) -> str:
+    """A p-value; below a thousandth it is not told more exactly."""
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def reasons(counts: dict[str, int]) -> str:
+    """Why verdicts are missing, the most frequent reason first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {reason}" for reason, count in ordered)
+
+
+def short(text: str, most: int) -> str:
+    """The start of a text, with how much was left out."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text) - most:,} more characters)"
 
 
 def visible(text: str) -> str:
-    """Text without control characters that a terminal or browser would obey: shown as their symbols."""
-    return "".join(_symbol(character) for character in text)
+    """Text whose signs a reader can all see: those that a terminal or browser would obey, or show as nothing, stand
+    there as their symbol or code (signs that turn the direction of what follows among them). report.js does the same.
+    """
+    return _HIDDEN.sub(lambda sign: _symbol(ord(sign[0])), text)
 
 
-def _symbol(character: str) -> str:
-    code = ord(character)
-    if code < 32 and character not in "\n\t":
+def _symbol(code: int) -> str:
+    if code < 32:
         return chr(0x2400 + code)
-    return "␡" if code == 127 else "�" if 0xD800 <= code <= 0xDFFF or 128 <= code < 160 else character
+    if code == 127:
+        return "␡"
+    return "�" if 128 <= code < 160 or 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
