@@ -46,7 +46,7 @@ wildcard_constraints:
     export=one_of(study.exports),
     evaluation=one_of(study.evaluations),
     subject=one_of({name for item in study.evaluations.values() for name in item.subjects}),
-    prompt_set=one_of({name for item in study.evaluations.values() for name in item.prompts}),
+    prompt_set=one_of({name for item in study.evaluations.values() for name in item.sets}),
     shard=r"\d+",
     quant=r"Q8_0|Q6_K|Q5_K_M|Q4_K_M|Q3_K_M",
 

@@ -14,7 +14,7 @@ rule estimate:
         held_out=[
             plan.evaluation_prompts(evaluation, name)
             for evaluation, item in study.evaluations.items()
-            for name in item.prompts
+            for name in item.sets
         ],
     log:
         "logs/estimate.log",

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stillhouse.evaluation.checks import check_expectations
+
 DATA = Path(__file__).resolve().parents[2] / "data"
 FRAMEWORK = DATA / "framework"
 SHAPES = {"creative", "factual", "technical", "instructional", "conversational", "maths_and_code"}
@@ -59,6 +61,8 @@ def test_a_prompt_file_has_its_rows_and_nothing_odd_in_them(name):
     keys = {"id", "prompt", "category"} | ({"difficulty"} if name in HELD_OUT else set())
     assert len(found) == SIZES[name]
     for row in found:
+        if name == "eval/everyday.jsonl" and "expect" in row:
+            check_expectations(row.pop("expect"), row["id"])
         assert set(row) == keys, row["id"]
         assert all(isinstance(value, str) and value == value.strip() and value for value in row.values()), row["id"]
         assert row.get("difficulty", "easy") in {"easy", "medium", "hard"}, row["id"]

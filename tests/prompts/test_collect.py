@@ -42,7 +42,15 @@ def test_nothing_excluded_is_the_file(tmp_path: Path) -> None:
     file = write(tmp_path)
     found = run(file)
     assert found.kept == read_prompts(file, "plans")
-    assert found.facts() == {"lines": 13, "prompts": 13, "excluded": 0, "over_limit": 0, "exclude": []}
+    assert found.facts() == {
+        "lines": 13,
+        "prompts": 13,
+        "excluded": 0,
+        "over_limit": 0,
+        "other_categories": 0,
+        "repeated": 0,
+        "exclude": [],
+    }
 
 
 def test_prompts_go_by_id_of_the_file_by_prompt_id_and_by_pattern(tmp_path: Path) -> None:

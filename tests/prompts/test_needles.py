@@ -1,5 +1,7 @@
 """Texts are found in every kind of file, however they are written there; short ones only where they are a whole cell."""
 
+import base64
+import gzip
 import html
 import json
 from pathlib import Path
@@ -47,6 +49,14 @@ WAYS = {
     "torn.jsonl": json.dumps({"a": 1}) + "\n" + json.dumps({"prompt": TEXT})[:-1],
     "no name": TEXT,
 }
+
+
+@pytest.mark.parametrize(("text", "found"), [(TEXT, {LONG}), (OTHER, set())])
+def test_a_text_is_found_in_the_packed_rows_of_a_page(tmp_path: Path, text: str, found: set[Needle]) -> None:
+    packed = base64.b64encode(gzip.compress(json.dumps([[text]]).encode())).decode()
+    page = tmp_path / "page.html"
+    page.write_text(f"<p>H4sIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==</p><script type=x>{packed}</script>")
+    assert found_in(page) == found
 
 
 @pytest.mark.parametrize("name", WAYS)

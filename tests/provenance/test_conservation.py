@@ -138,9 +138,10 @@ def judged_tree(root: Path, kind: str, rows: list[dict[str, Any]]) -> list[str]:
     answers = folder / "responses/all.parquet"
     prompts = [("plans", "a", "target"), ("plans", "b", "target"), ("day", "c", "forgetting")]
     answered = [
-        {"subject": subject, "set": name, "prompt_id": identity, "role": role}
-        for subject in ("student", "vanilla")
-        for name, identity, role in prompts
+        {"subject": s, "set": name, "prompt_id": p, "role": role, "sample": sample, "expect": '[{"json":true}]'}
+        for s in ("student", "vanilla")
+        for name, p, role in prompts
+        for sample in (0, 1)
     ]
     for file, table in ((answers, answered), (folder / f"judgements/{kind}.parquet", rows)):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -151,6 +152,7 @@ def judged_tree(root: Path, kind: str, rows: list[dict[str, Any]]) -> list[str]:
         "repeats": 2,
         "subjects": ["student"],
         "pairs": [["student", "vanilla"]],
+        "control": "vanilla",
     }
     path = answers.relative_to(root).as_posix()
     record = {"inputs": [{"name": "responses", "path": path}], "artefacts": [], "recipe": recipe, "facts": {}}
@@ -161,18 +163,40 @@ def judged_tree(root: Path, kind: str, rows: list[dict[str, Any]]) -> list[str]:
 
 
 RUBRIC = [
-    {"subject": "student", "set": "plans", "prompt_id": "a", "judge": judge, "repeat": repeat}
+    {"subject": "student", "set": "plans", "prompt_id": "a", "sample": sample, "judge": judge, "repeat": repeat}
+    for sample in (0, 1)
     for judge in ("j", "k")
     for repeat in (0, 1)
 ]
+ASKED = [(judge, order) for judge in ("j", "k") for order in ("first_second", "second_first")]
 PAIRWISE = [
-    {"first": "student", "second": "vanilla", "set": "plans", "prompt_id": "a", "judge": judge, "order": order}
-    for judge in ("j", "k")
-    for order in ("first_second", "second_first")
+    {"first": first, "second": "vanilla", "set": "plans", "prompt_id": "a", "sample": sample, "repeat": repeat}
+    | {"judge": judge, "order": order}
+    for first, sample in (("student", 0), ("student", 1), ("vanilla", 0))
+    for repeat in (0, 1)
+    for judge, order in ASKED
 ]
+ANSWERS = [
+    {"subject": s, "set": name, "prompt_id": p, "sample": sample}
+    for s in ("student", "vanilla")
+    for name, p in (("plans", "a"), ("plans", "b"), ("day", "c"))
+    for sample in (0, 1)
+]
+CHECKS = [{**row, "number": 0} for row in ANSWERS]
+BREAKS = [{**row, "judge": None} for row in ANSWERS]
+BREAKS += [{**row, "judge": judge} for row in ANSWERS if row["prompt_id"] == "a" for judge in ("j", "k")]
 
 
-@pytest.mark.parametrize(("kind", "rows"), [("rubric", RUBRIC), ("pairwise", PAIRWISE)])
+def sourced(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Live verdicts, and one that was recorded elsewhere, which nobody had to ask for."""
+    recorded = {**rows[0], "judge": "somebody", "source": "recorded"}
+    return [*({**row, "source": "live"} for row in rows), recorded]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [("rubric", sourced(RUBRIC)), ("pairwise", sourced(PAIRWISE)), ("checks", CHECKS), ("breaks", BREAKS)],
+)
 def test_every_verdict_that_was_asked_for_is_there(tmp_path: Path, kind: str, rows: list[dict[str, Any]]) -> None:
     assert judged_tree(tmp_path, kind, rows) == []
     assert "1 lost" in judged_tree(tmp_path, kind, rows[1:])[0]
@@ -188,7 +212,7 @@ def test_every_verdict_of_an_external_check_is_there(tmp_path: Path) -> None:
     inputs = [{"name": "answers", "path": "results/generations/g/answers.parquet"}]
     recipe = {"judges": ["j", "k", "j"], "limit": 2}
     write_record(folder / "check.parquet.record.json", {"inputs": inputs, "artefacts": [], "recipe": recipe})
-    asked = [{"prompt_id": "a", "judge": row["judge"], "order": row["order"]} for row in PAIRWISE]
+    asked = [{"prompt_id": "a", "judge": judge, "order": order} for judge, order in ASKED]
     whole = [*asked, {"prompt_id": "b", "judge": None, "order": None}]
     for rows, told in ((whole, []), (whole[1:], ["1 lost"]), ([*whole, whole[-1]], ["1 foreign or doubled"])):
         pq.write_table(pa.Table.from_pylist(rows), folder / "check.parquet")

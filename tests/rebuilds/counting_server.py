@@ -56,6 +56,7 @@ def role_of(prompt: str) -> str:
         ("exactly: NO FLAWS", "critic"),
         ("Parts to score", "rubric"),
         ("VERDICT: 1", "pairwise"),
+        ("BREAK: YES", "break"),
         ("Write one answer", "synthesizer"),
         ("Write a better answer", "author"),
     ):
@@ -84,6 +85,8 @@ def reply_to(prompt: str, seed: int) -> str:
         return json.dumps({**scores, "critical_failures": [], "overall": 5})
     if role == "pairwise":
         return f"VERDICT: {1 + hashlib.sha256(prompt.encode()).digest()[0] % 2}"
+    if role == "break":
+        return f"BREAK: {'YES' if hashlib.sha256(prompt.encode()).digest()[0] % 2 else 'NO'}"
     return words_for(f"{seed} {prompt}")
 
 

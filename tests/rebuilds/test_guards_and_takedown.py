@@ -59,7 +59,7 @@ def test_prompts_taken_down_leave_no_text_and_cost_no_call(house: House) -> None
     assert before.returncode == 1
     assert "results/datasets/mixed/train.parquet" in before.stdout or "answers.parquet" in before.stdout
     run = house.run()
-    assert {request["role"] for request in run.requests} <= {"rubric", "pairwise"}  # the new adapter is judged
+    assert {request["role"] for request in run.requests} <= {"rubric", "pairwise", "break"}  # the new adapter is judged
     after = house.script("takedown.py", "--check", "--configfile", "study.yaml")
     assert after.returncode == 0, after.stdout
     purged = house.script("takedown.py", "--purge", "--configfile", "study.yaml")

@@ -1,4 +1,4 @@
-"""A tournament through the real Snakefile and a real server: llama-cpp-python's own, with the embedded model."""
+"""A tournament and judges through the real Snakefile and a real server: llama-cpp-python's own, with the embedded model."""
 
 import importlib.util
 import json
@@ -78,4 +78,46 @@ def test_a_tournament_over_http(tmp_path: Path, url: str, server: CountingServer
         round_ = json.loads(row["transcript"])["rounds"][0]
         assert row["answer"] == (round_["candidates"][round_["winner"]] if not round_["no_flaws"] else row["draft"])
         assert ledger.entry(row["answer_call"])["usage"]["completion_tokens"] > 0
+    assert house.planned() == set()
+
+
+RUBRIC = """
+components:
+  clear: {weight: 60, scale: [1, 5], description: It can be understood at once.}
+  short: {weight: 40, scale: [1, 5], description: It wastes no word.}
+"""
+
+
+def test_judges_over_http(tmp_path: Path, url: str, server: CountingServer) -> None:
+    house = House(tmp_path / "house", server)
+    house.study.mkdir(parents=True)
+    copy_workflow(house.workflow)
+    for name, words in (("long", "Well, there are of course many things to say about"), ("short", "It is simply")):
+        rows = [
+            {"id": f"q-{n}", "prompt": f"What is {n} plus {n}?", "response": f"{words} {2 * n}."} for n in (1, 2, 3)
+        ]
+        (house.study / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (house.study / "rubric.yaml").write_text(RUBRIC)
+    evaluation = {
+        "subjects": {name: {"recorded": f"{name}.jsonl"} for name in ("long", "short")},
+        "rubric": {"file": "rubric.yaml", "judges": ["smol"]}, "breaks": {"judges": ["smol"]},
+        "pairwise": {"pairs": [["short", "long"]], "judges": ["smol"], "axes": ["usefulness"], "reasons": True},
+        "judging": {"max_tokens": 96}, "rules": {"max_unscored": 1.0},
+    }  # fmt: skip
+    model = {"backend": "openai", "base_url": url, "model": "smollm2", "limits": {"concurrency": 2}}
+    study = {"study": "http", "models": {"smol": model}, "evaluations": {"e": evaluation}}
+    (house.study / "study.yaml").write_text(yaml.safe_dump(study))
+    house.run()
+    folder, ledger = house.study / "results/evaluations/e", Ledger(house.study / "results/ledger")
+    kinds = {"rubric": 6, "pairwise": 6, "breaks": 6}
+    for kind, count in kinds.items():
+        verdicts = [r for r in read_parquet_rows(folder / f"judgements/{kind}.parquet") if r["judge"] == "smol"]
+        assert len(verdicts) == count
+        for row in verdicts:
+            assert 1 <= len(row["calls"]) <= 2
+            assert row["raw"] == ledger.get(row["calls"][-1]).text
+    report = json.loads((folder / "report.json").read_text())
+    judge = report["judges"]["smol"]
+    assert judge["pairwise"]["n"] + judge["pairwise"]["unscored"] == 6
+    assert (folder / "report.html").exists()
     assert house.planned() == set()

@@ -18,8 +18,9 @@ pytestmark = pytest.mark.slow
 
 SHARDS = {f"answer_shard plans,{number}" for number in range(3)}
 AFTER_ANSWERS = {"check_drafts plans", "report_generation plans", "cost_generation plans"}
-REPORTING = {"summarise_evaluation held", "write_report held"}
-SCORING = {"score_markers held", "judge_rubric held", "judge_pairwise held", *REPORTING}
+REPORTING = {"summarise_evaluation held", "write_report held", "validate_evaluation held", "write_history"}
+JUDGES = {"judge_rubric held", "judge_pairwise held"}
+SCORING = {"score_markers held", "find_breaks held", "run_checks held", *JUDGES, *REPORTING}
 EXPORTING = {
     "merge_adapter mixed",
     "convert_gguf mixed",
@@ -117,7 +118,7 @@ def test_one_prompt_edited(house: House) -> None:
     gaining = shard_of(house, {after["plan-4"]["prompt_id"]})
     assert {job for job in run.ran if job.startswith("answer_shard")} == losing | gaining
     assert {"collect_prompts plans", "merge_generation plans", "build_dataset mixed", *AFTER_ANSWERS} <= run.ran
-    asked = [request for request in run.requests if request["role"] not in ("rubric", "pairwise")]
+    asked = [request for request in run.requests if request["role"] not in ("rubric", "pairwise", "break")]
     assert asked and all("Is that wise?" in json.dumps(request["messages"]) for request in asked)
     assert {name: row for name, row in after.items() if name != "plan-4"} == {
         name: row for name, row in before.items() if name != "plan-4"
@@ -134,7 +135,7 @@ def test_one_prompt_added(house: House) -> None:
     assert {job for job in run.ran if job.startswith("answer_shard")} == shard_of(
         house, {after["plan-new"]["prompt_id"]}
     )
-    asked = [request for request in run.requests if request["role"] not in ("rubric", "pairwise")]
+    asked = [request for request in run.requests if request["role"] not in ("rubric", "pairwise", "break")]
     assert asked and all("we move the tower" in json.dumps(request["messages"]) for request in asked)
     assert after.keys() - before.keys() == {"plan-new"}
 
@@ -153,7 +154,7 @@ def test_prompts_removed(house: House) -> None:
     run = house.run()
     assert {job for job in run.ran if job.startswith("answer_shard")} == losing
     assert {"collect_prompts plans", "merge_generation plans", "build_dataset mixed", "train_adapter mixed"} <= run.ran
-    assert {request["role"] for request in run.requests} <= {"rubric", "pairwise"}  # the new adapter is judged
+    assert {request["role"] for request in run.requests} <= {"rubric", "pairwise", "break"}  # the new adapter is judged
     assert not gone & {row["prompt_id"] for row in answers(house).values()}
 
 
@@ -219,7 +220,7 @@ def test_three_judges_to_five(house: House) -> None:
         assert len(new - old) == 2 * voted
     changed = [name for name in before if name not in same]
     assert run.ran >= SHARDS
-    asked = [request for request in run.requests if request["role"] not in ("rubric", "pairwise")]
+    asked = [request for request in run.requests if request["role"] not in ("rubric", "pairwise", "break")]
     if not changed:
         assert {request["role"] for request in asked} == {"judge"}
 
@@ -286,7 +287,7 @@ def test_rank_of_one_adapter(house: House, lora: dict) -> None:
     house.change(lambda study: study["adapters"]["mixed"].update(lora=lora))
     run = house.run()
     assert run.ran == AFTER_MIXED
-    assert set(run.roles()) <= {"rubric", "pairwise"}  # of the evaluation of that adapter
+    assert set(run.roles()) <= {"rubric", "pairwise", "break"}  # of the evaluation of that adapter
 
 
 def test_one_more_quantisation(house: House) -> None:

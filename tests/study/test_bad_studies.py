@@ -159,10 +159,21 @@ def test_sections_and_parts_may_be_empty() -> None:
     assert load_study(full) == load_study(without)
 
 
+REPLAYS = "tests/studies/replay"
+DATA = {
+    "replay-hammerstein": f"{REPLAYS}/hammerstein",
+    "replay-foundry": f"{REPLAYS}/foundry",
+    "guarded-foundry": f"{REPLAYS}/persona-prompts.jsonl",
+    "replay-verdicts": f"{REPLAYS}/verdicts",
+}
+"""The folder that a shipped study takes by --config."""
+
+
 def test_the_default_study_and_all_shipped_ones_load() -> None:
     files = [ROOT / "config/config.yaml", *sorted((ROOT / "config").glob("studies/*.yaml"))]
+    assert len(files) > 3
     for file in files:
-        load_plan(yaml.safe_load(file.read_text()), ROOT, ROOT)
+        load_plan({"data": DATA.get(file.stem), **yaml.safe_load(file.read_text())}, ROOT, ROOT)
 
 
 def test_files_are_found_in_the_workflow_folder_and_named_relatively_below_the_working_one(tmp_path: Path) -> None:

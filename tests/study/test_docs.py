@@ -128,7 +128,7 @@ def test_types_and_defaults_in_words() -> None:
     assert "| `share` | number, above 0, below 1, or `null` | `null` |" in PAGE
     assert "| `sampling` | [sampling](#sampling-shared) | `{temperature: 0.7, top_p: 0.95}` |" in PAGE
     assert "| `role` | `target` or `forgetting` | `target` |" in PAGE
-    assert "| `pairs` | list of `[name, name]`, 1 at least | required |" in PAGE
+    assert "| `pairs` | list of `[name, name]` | `[]` |" in PAGE
     assert "| `format` | `sft` or `preference` | `sft` |" in PAGE
 
 

@@ -23,6 +23,9 @@ DEFAULT["exports"]["twin"] = DEFAULT["exports"]["mixed"]
 DEFAULT["generations"]["contested"]["roles"] = {"critic": "api", "judges": ["smollm2", "api"]}
 
 
+JUDGED = {"breaks": Plan.recipe_breaks, "rubric": Plan.recipe_rubric, "pairwise": Plan.recipe_pairwise}
+
+
 def jobs(plan: Plan) -> dict[str, str]:
     """Everything that the rules are told by the study, by job: recipe and names of inputs."""
     study, found = plan.study, {}
@@ -47,7 +50,7 @@ def jobs(plan: Plan) -> dict[str, str]:
         found[f"export {name}"] = (plan.recipe_export(name), plan.ggufs(name), plan.modelfile_gguf(name))
         found[f"card {name}"] = (plan.recipe_card(name), plan.ggufs(name))
     for name, item in study.evaluations.items():
-        for key in item.prompts:
+        for key in item.sets:
             found[f"held out {name} {key}"] = (
                 plan.recipe_evaluation_prompts(name, key),
                 plan.evaluation_prompts_file(name, key),
@@ -56,8 +59,9 @@ def jobs(plan: Plan) -> dict[str, str]:
             weights = plan.subject_weights(name, key)
             found[f"subject {name} {key}"] = (plan.recipe_subject(name, key), plan.inputs_subject(name, key), weights)
         found[f"markers {name}"] = plan.markers_file(name)
-        found[f"rubric {name}"] = (plan.recipe_rubric(name), plan.rubric_file(name))
-        found[f"pairwise {name}"] = plan.recipe_pairwise(name)
+        for kind, recipe in JUDGED.items():
+            if getattr(item, kind):
+                found[f"{kind} {name}"] = (recipe(plan, name), plan.judging_sources(name, kind))
         found[f"report {name}"] = (plan.recipe_report(name), plan.judgements(name))
     return {job: canonical_json(value) for job, value in found.items()}
 
@@ -112,7 +116,7 @@ def others(path: tuple, value) -> list:
     if isinstance(value, int):
         return [value + 1, value - 1]
     if isinstance(value, float):
-        return [other for other in (round(value * 0.5, 6), value + 0.5, value + 1) if other != value]
+        return [other for other in (round(value * 0.5, 6), value + 0.5, value + 1, value + 0.01) if other != value]
     if path[-1] in CHOICES:
         return [choice for choice in CHOICES[path[-1]] if choice != value]
     if Path(value).suffix in OTHER_FILES:
@@ -184,7 +188,7 @@ def test_changing_one_value_changes_the_job_it_decides_and_no_stranger(path: tup
         mine = {
             "generations": ("shard", "merge", "check"),
             "datasets": ("dataset",),
-            "adapters": ("adapter", "export", "card", "subject"),
+            "adapters": ("adapter", "export", "card", "subject", "report"),
         }
         # cards name every prompt set and model behind them
         strangers = [job for job in changed - CARDS if not (job.startswith(mine[section]))]

@@ -100,6 +100,10 @@ class Client:
         held = held_by(grammar, gbnf=self.grammars, schemas=self.schemas)
         return make_request(self.identity, messages, sampling, seed_parts=seed_parts, grammar=held, index=index)
 
+    def render(self, request: Request) -> str | None:
+        """The text that the model reads for `request`, None where only its server knows."""
+        return self._backend.render(request) if hasattr(self._backend, "render") else None
+
     def knows(self, request: Request) -> bool:
         """Whether the answer is in the ledger."""
         return request.digest in self._ledger

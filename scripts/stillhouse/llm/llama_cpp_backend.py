@@ -8,6 +8,7 @@ from typing import Any
 
 import llama_cpp
 from llama_cpp import Llama, LlamaGrammar
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 from llama_cpp.llama_grammar import json_schema_to_gbnf
 
 from stillhouse.errors import CallError, InputError
@@ -63,6 +64,16 @@ class LlamaCppBackend:
             lora_path=str(adapter) if adapter else None,
             verbose=False,
         )
+
+    def render(self, request: Request) -> str | None:
+        """The text that the model reads for `request`, by the GGUF's own chat template; None where it has none."""
+        template = self._llama.metadata.get("tokenizer.chat_template")
+        if template is None:
+            return None
+        tokens = [
+            self._llama._model.token_get_text(token) for token in (self._llama.token_eos(), self._llama.token_bos())
+        ]
+        return Jinja2ChatFormatter(template, *tokens)(messages=request.chat()).prompt
 
     async def complete(self, request: Request) -> tuple[Completion, int]:
         """Answer in a worker thread; raises `CallError` when the prompt does not fit the context."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from stillhouse.study.data_folder import with_data_folder
 from stillhouse.study.generations import Budget, Failures
 from stillhouse.study.models import Model, OpenAIModel
 
@@ -21,7 +22,8 @@ BESIDE = 8
 
 def model_settings(config: dict[str, Any], name: str) -> Model:
     """The model `name` of a config that planning has validated already."""
-    return TypeAdapter(Model).validate_python(config["models"][name])
+    filled, _ = with_data_folder(config)
+    return TypeAdapter(Model).validate_python(filled["models"][name])
 
 
 def ledger_folder(config: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import Field
 
-from stillhouse.prompts.read import read_prompts
+from stillhouse.errors import InputError
+from stillhouse.prompts.read import count_lines, read_prompts
 from stillhouse.study.base import Name, Section
 from stillhouse.study.excludes import Exclude, set_of
 
@@ -22,29 +23,42 @@ Entry = tuple[str, str]
 
 
 class CollectSettings(Section):
-    """One prompt set: its name, the most prompts to take, and what of the study's `exclude` can concern it."""
+    """One prompt set: its name, which prompts to take and how many at most, and what of the study's `exclude` can concern it."""
 
     set: Name
     limit: int | None = Field(None, ge=1)
+    categories: list[str] | None = None  # only prompts of these
+    except_categories: list[str] = []  # none of these
+    recorded: bool = False  # whether the file may hold recorded answers beside the prompts
     exclude: Exclude = Exclude()
 
 
 @dataclass(frozen=True)
 class Collected:
-    """Rows that are used, rows that are taken down, and how many prompts each entry of `exclude` takes."""
+    """Rows that are used, rows that are taken down, and how many prompts each entry of `exclude` takes.
+
+    `other_categories` counts prompts that the set does not take, `repeated` lines that only add an answer.
+    """
 
     kept: list[Row]
     excluded: list[Row]
     over_limit: int
+    other_categories: int = 0
+    repeated: int = 0
     entries: dict[Entry, int] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        """Books of the set: `lines` = `prompts` + `excluded` + `over_limit`. No text of a prompt is told."""
-        return {
-            "lines": len(self.kept) + len(self.excluded) + self.over_limit,
+        """Books of the set: `lines` is the sum of the five counts below it. No text of a prompt is told."""
+        counts = {
             "prompts": len(self.kept),
             "excluded": len(self.excluded),
             "over_limit": self.over_limit,
+            "other_categories": self.other_categories,
+            "repeated": self.repeated,
+        }
+        return {
+            "lines": sum(counts.values()),
+            **counts,
             "exclude": [{"key": key, "entry": entry, "prompts": n} for (key, entry), n in self.entries.items()],
         }
 
@@ -55,7 +69,10 @@ def collect(file: Path, settings: CollectSettings) -> Collected:
     The limit counts before anything is taken down: no prompt moves up, so taking one down asks for no other.
     Raises `InputError` as `read_prompts` does.
     """
-    rows = read_prompts(file, settings.set)
+    everything = read_prompts(file, settings.set, recorded=settings.recorded)
+    rows = [row for row in everything if _wanted(row, settings)]
+    if not rows:
+        raise InputError(f"{file}: no prompt of set {settings.set} is of the categories that the study takes")
     limit = len(rows) if settings.limit is None else settings.limit
     hits = [taken_by(row, settings.exclude) for row in rows]
     entries = {
@@ -64,7 +81,15 @@ def collect(file: Path, settings: CollectSettings) -> Collected:
     }
     excluded = [row for row, found in zip(rows, hits, strict=True) if found]
     kept = [row for row, found in zip(rows[:limit], hits[:limit], strict=True) if not found]
-    return Collected(kept, excluded, len(rows) - len(kept) - len(excluded), entries)
+    others, repeated = len(everything) - len(rows), count_lines(file) - len(everything)
+    return Collected(kept, excluded, len(rows) - len(kept) - len(excluded), others, repeated, entries)
+
+
+def _wanted(row: Row, settings: CollectSettings) -> bool:
+    """Whether the study takes prompts of the row's category."""
+    if row["category"] in settings.except_categories:
+        return False
+    return settings.categories is None or row["category"] in settings.categories
 
 
 def taken_by(row: Row, exclude: Exclude) -> list[Entry]:

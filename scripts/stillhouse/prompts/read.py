@@ -24,10 +24,14 @@ SCHEMA = pa.schema(
 
 ROLES = ("system", "user", "assistant")
 OWN_KEYS = ("id", "prompt", "messages", "category", "difficulty")
+ANSWER_KEYS = ("response", "judge", "components", "judge_overall", "recorded_overall", "critical_failures")
+"""Keys of recorded answers and judgements: they tell nothing about the prompt."""
 
 
-def read_prompts(file: Path, set_name: str) -> list[dict[str, Any]]:
+def read_prompts(file: Path, set_name: str, *, recorded: bool = False) -> list[dict[str, Any]]:
     """The prompts of a JSONL file, sorted by prompt_id.
+
+    With `recorded` the lines may be recorded answers: their answers are left aside, and a prompt counts once.
 
     Raises `InputError` that names file and line for broken JSON, an empty prompt, and doubled ids or prompts.
     """
@@ -38,14 +42,23 @@ def read_prompts(file: Path, set_name: str) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         row = _row(file, number, line, set_name)
+        if recorded and row["id"] in ids and ids[row["id"]] == prompts.get(row["prompt_id"]):
+            continue  # one more answer to the same prompt
         for kind, seen, value in (("id", ids, row["id"]), ("prompt", prompts, row["prompt_id"])):
             if value in seen:
                 raise InputError(f"{file} line {number}: {kind} {row['id']!r} was in line {seen[value]} already")
             seen[value] = number
+        if recorded:
+            row["metadata"] = _without_answers(row["metadata"])
         rows.append(row)
     if not rows:
         raise InputError(f"{file}: no prompts in it")
     return sorted(rows, key=lambda row: row["prompt_id"])
+
+
+def count_lines(file: Path) -> int:
+    """Lines of a prompt file that hold something. Raises `InputError` as `read_prompts` does."""
+    return sum(bool(line.strip()) for line in _lines(file))
 
 
 def _lines(file: Path) -> list[str]:
@@ -83,6 +96,10 @@ def _row(file: Path, number: int, line: str, set_name: str) -> dict[str, Any]:
         "messages": canonical_json(messages),
         "metadata": canonical_json({key: value for key, value in entry.items() if key not in OWN_KEYS}),
     }
+
+
+def _without_answers(metadata: str) -> str:
+    return canonical_json({key: value for key, value in json.loads(metadata).items() if key not in ANSWER_KEYS})
 
 
 def _refuse_constant(name: str) -> None:

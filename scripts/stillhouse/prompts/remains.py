@@ -1,9 +1,12 @@
 """What text a file holds, whatever kind of file it is: parquet, JSON, JSON lines, HTML, plain text or anything else."""
 
+import base64
+import gzip
 import html
 import json
 import mmap
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +50,7 @@ LABELS = frozenset(
 
 _TAG = re.compile(r"<[^>]*>")
 _CODE_POINT = re.compile(r"\\u([0-9a-fA-F]{4})")
+_PACKED = re.compile(r"H4sI[A-Za-z0-9+/]{20,}={0,2}")
 _ESCAPE = re.compile(r"\\[nrtbf]")
 
 
@@ -78,6 +82,8 @@ def search_file(file: Path, needles: Needles, evidence: Evidence) -> None:
     if text is None:
         _search_bytes(file, needles, evidence)
         return
+    for packed in _packed(text):
+        needles.search([leaf for value in _json_values(packed) or [packed] for leaf in leaves(value)], evidence)
     values = _json_values(text)
     if values is None:
         for cells in _readings(text):
@@ -137,6 +143,15 @@ def _text(file: Path) -> str | None:
             return (start + stream.read()).decode("utf-8")
         except UnicodeDecodeError:
             return None
+
+
+def _packed(text: str) -> Iterator[str]:
+    """What lies in a text as gzip in base64, as the rows of a report's page do."""
+    for block in _PACKED.findall(text):
+        try:
+            yield gzip.decompress(base64.b64decode(block)).decode("utf-8", "replace")
+        except (ValueError, OSError, EOFError, zlib.error):
+            continue  # it only looked like one
 
 
 def _json_values(text: str) -> list[Any] | None:

@@ -5,21 +5,19 @@ asked only which files a job read, and for the reasons that no file holds (taken
 """
 
 import itertools
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import RecordError
+from stillhouse.provenance.conserved import ORDERS, differences, inputs_of, record_of
+from stillhouse.provenance.conserved_judgements import check_judgements, check_responses
 from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import read_json, read_parquet_rows
 from stillhouse.provenance.records import read_record
 
 Row = dict[str, Any]
 SPLITS = ("train", "valid", "test")
-SHOWN = 3
-ORDERS = ("first_second", "second_first")
-"""How a pair of answers is shown to a judge."""
 
 
 def check_conservation(root: Path) -> list[str]:
@@ -34,8 +32,8 @@ def check_conservation(root: Path) -> list[str]:
         (_generation, results.glob("generations/*/record.json")),
         (_checked, results.glob("generations/*/check.parquet")),
         (_dataset, results.glob("datasets/*/record.json")),
-        (_responses, results.glob("evaluations/*/responses/*.parquet")),
-        (_judgements, results.glob("evaluations/*/judgements/*.parquet")),
+        (check_responses, results.glob("evaluations/*/responses/*.parquet")),
+        (check_judgements, results.glob("evaluations/*/judgements/*.parquet")),
     ]
     return [fault for check, files in stages for file in sorted(files) for fault in _guarded(check, root, file)]
 
@@ -49,23 +47,6 @@ def _guarded(check: Callable[[Path, Path], Iterator[str]], root: Path, file: Pat
         yield f"{name}: cannot be checked: {type(error).__name__}: {error}"
 
 
-def _record(file: Path) -> Row:
-    return read_record(file.with_name(f"{file.name}.record.json"))
-
-
-def _inputs(record: Row, name: str) -> list[Row]:
-    return [item for item in record["inputs"] if item["name"] == name]
-
-
-def _differences(expected: Iterable[Hashable], found: Iterable[Hashable]) -> Iterator[str]:
-    """What is lost, foreign or there more often than it should be, each with some examples."""
-    wanted, there = Counter(expected), Counter(found)
-    for what, items in (("lost", wanted - there), ("foreign or doubled", there - wanted)):
-        if items:
-            shown = ", ".join(str(item) for item in sorted(items, key=str)[:SHOWN])
-            yield f"{items.total()} {what}: {shown}{' ...' if len(items) > SHOWN else ''}"
-
-
 def _sum(step: Row) -> Iterator[str]:
     if step["in"] != step["kept"] + sum(step["dropped"].values()):
         yield f"{step['stage']}: {step['in']} in, {step['kept']} kept, dropped: {step['dropped']}"
@@ -75,19 +56,20 @@ def _sum(step: Row) -> Iterator[str]:
 
 
 def _prompts(root: Path, file: Path) -> Iterator[str]:
-    record = _record(file)
+    record = record_of(file)
     facts, kept = record["facts"], [row["prompt_id"] for row in read_parquet_rows(file, ["prompt_id"])]
     lines = _lines(root, record)
     # records of version 1 have no books: nothing was excluded then, and the limit took the rest
     over = facts.get("over_limit", max(0, lines - (record["recipe"].get("limit") or lines)))
-    dropped = {"excluded": facts.get("excluded", 0), "over_limit": over}
+    others = {name: facts.get(name, 0) for name in ("excluded", "other_categories", "repeated")}
+    dropped = {**others, "over_limit": over}
     yield from _sum({"stage": "prompts", "in": lines, "kept": len(kept), "dropped": dropped})
-    yield from _differences(set(kept), kept)
+    yield from differences(set(kept), kept)
 
 
 def _lines(root: Path, record: Row) -> int:
     """Lines with something in them of a prompt set's source file, as it was read."""
-    source = _inputs(record, "source")[0]
+    source = inputs_of(record, "source")[0]
     path = root / source["path"]
     if path.is_file() and digest_file(path) == source["sha256"]:
         return sum(bool(line.strip()) for line in path.read_text(encoding="utf-8-sig").split("\n"))
@@ -100,18 +82,18 @@ def _ids(file: Path) -> list[str]:
 
 def _generation(root: Path, file: Path) -> Iterator[str]:
     """Every prompt is answered or has failed, once, in the shards and in the merged files."""
-    shards = [root / item["path"] for item in _inputs(read_record(file), "shards")]
-    sources = {item["path"] for shard in shards for item in _inputs(_record(shard), "prompts")}
+    shards = [root / item["path"] for item in inputs_of(read_record(file), "shards")]
+    sources = {item["path"] for shard in shards for item in inputs_of(record_of(shard), "prompts")}
     prompts = [identity for source in sorted(sources) for identity in _ids(root / source)]
     merged = [*_ids(file.with_name("answers.parquet")), *_ids(file.with_name("failures.parquet"))]
-    yield from (f"prompts in the shards: {fault}" for fault in _differences(prompts, _shard_ids(shards)))
-    yield from (f"prompts answered or failed: {fault}" for fault in _differences(prompts, merged))
+    yield from (f"prompts in the shards: {fault}" for fault in differences(prompts, _shard_ids(shards)))
+    yield from (f"prompts answered or failed: {fault}" for fault in differences(prompts, merged))
 
 
 def _checked(root: Path, file: Path) -> Iterator[str]:
     """Every prompt of an external check has its verdicts, scored or not; one row where its draft was left as it was."""
-    record = _record(file)
-    source, recipe = root / _inputs(record, "answers")[0]["path"], record["recipe"]
+    record = record_of(file)
+    source, recipe = root / inputs_of(record, "answers")[0]["path"], record["recipe"]
     rows = sorted(read_parquet_rows(source, ["prompt_id", "answer", "draft"]), key=lambda row: row["prompt_id"])
     asked = [(judge, order) for judge in sorted(set(recipe["judges"])) for order in ORDERS]
     expected = [
@@ -120,7 +102,7 @@ def _checked(root: Path, file: Path) -> Iterator[str]:
         for way in ([(None, None)] if row["answer"] == row["draft"] else asked)
     ]
     keys = ["prompt_id", "judge", "order"]
-    yield from _differences(expected, [tuple(row[key] for key in keys) for row in read_parquet_rows(file, keys)])
+    yield from differences(expected, [tuple(row[key] for key in keys) for row in read_parquet_rows(file, keys)])
 
 
 def _shard_ids(shards: list[Path]) -> list[str]:
@@ -139,9 +121,9 @@ def _dataset(root: Path, file: Path) -> Iterator[str]:
     ]
     answers = {
         Path(item["path"]).parent.name: read_parquet_rows(root / item["path"], IDENTITY)
-        for item in _inputs(record, "answers")
+        for item in inputs_of(record, "answers")
     }
-    failed = {Path(item["path"]).parent.name: _ids(root / item["path"]) for item in _inputs(record, "failures")}
+    failed = {Path(item["path"]).parent.name: _ids(root / item["path"]) for item in inputs_of(record, "failures")}
     yield from _flow(report.get("flow", []), answers, failed, len(rows))
     for name, sources in _by_generation(report["sources"]).items():
         for source in sources:
@@ -151,8 +133,8 @@ def _dataset(root: Path, file: Path) -> Iterator[str]:
         if len(written) != claimed:
             yield f"{name}: {claimed} rows kept, and {len(written)} are in the splits"
         strangers = set(written) - {_identity(row) for row in answers[name]}
-        yield from (f"{name}: {fault}" for fault in _differences((), strangers))
-    yield from _differences((), {row["generation"] for row in rows} - set(answers))
+        yield from (f"{name}: {fault}" for fault in differences((), strangers))
+    yield from differences((), {row["generation"] for row in rows} - set(answers))
     yield from _lists(report)
 
 
@@ -199,67 +181,3 @@ def _lists(report: Row) -> Iterator[str]:
         counted = sum(source["dropped"].get(reason, 0) for source in report["sources"] for reason in reasons)
         if counted != len(report[key]):
             yield f"{key}: {counted} rows dropped, and {len(report[key])} are listed"
-
-
-# evaluations
-
-ANSWERED = ["subject", "set", "prompt_id", "role"]
-
-
-def _responses(root: Path, file: Path) -> Iterator[str]:
-    """A subject answers every held-out prompt once; one that cannot stops its job, so nothing is dropped."""
-    paths = [root / item["path"] for item in _inputs(_record(file), "prompts")]
-    prompts = [(row["set"], row["prompt_id"]) for p in paths for row in read_parquet_rows(p, ["set", "prompt_id"])]
-    yield from _differences(prompts, [(row["set"], row["prompt_id"]) for row in read_parquet_rows(file, ANSWERED)])
-
-
-def _judgements(root: Path, file: Path) -> Iterator[str]:
-    """Every answer that was to be measured has all its measurements, scored or not."""
-    record = _record(file)
-    read = [root / item["path"] for item in _inputs(record, "responses")]
-    answers = [row for path in read for row in read_parquet_rows(path, ANSWERED)]
-    expected, keys = {"markers": _marked, "rubric": _scored, "pairwise": _compared}[file.stem](
-        answers, record["recipe"]
-    )
-    found = [tuple(row[key] for key in keys) for row in read_parquet_rows(file, keys)]
-    yield from _differences(expected, found)
-
-
-def _marked(answers: list[Row], _: Row) -> tuple[list[tuple], list[str]]:
-    return [(row["subject"], row["set"], row["prompt_id"]) for row in answers], ["subject", "set", "prompt_id"]
-
-
-def _scored(answers: list[Row], recipe: Row) -> tuple[list[tuple], list[str]]:
-    expected = [
-        (row["subject"], row["set"], row["prompt_id"], judge, repeat)
-        for row in _judged(answers, recipe["limit"])
-        if row["subject"] in recipe["subjects"]
-        for judge in sorted(set(recipe["judges"]))
-        for repeat in range(recipe["repeats"])
-    ]
-    return expected, ["subject", "set", "prompt_id", "judge", "repeat"]
-
-
-def _compared(answers: list[Row], recipe: Row) -> tuple[list[tuple], list[str]]:
-    # each pair of subjects is picked from all answers of the job, as the judges were given them
-    picked = {(row["subject"], row["set"], row["prompt_id"]) for row in _judged(answers, recipe["limit"])}
-    expected = [
-        (first, second, name, prompt, judge, order)
-        for first, second in recipe["pairs"]
-        for subject, name, prompt in sorted(picked)
-        if subject == first and (second, name, prompt) in picked
-        for judge in sorted(set(recipe["judges"]))
-        for order in ORDERS
-    ]
-    return expected, ["first", "second", "set", "prompt_id", "judge", "order"]
-
-
-def _judged(answers: list[Row], limit: int | None) -> list[Row]:
-    """Answers on target sets; with a limit those to the first prompts of each set by prompt_id."""
-    targets = [row for row in answers if row["role"] == "target"]
-    first = {
-        (name, prompt)
-        for name in {row["set"] for row in targets}
-        for prompt in sorted({row["prompt_id"] for row in targets if row["set"] == name})[:limit]
-    }
-    return [row for row in targets if (row["set"], row["prompt_id"]) in first]

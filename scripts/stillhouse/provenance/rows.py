@@ -16,7 +16,7 @@ ROUND = {"round", "critique", "no_flaws", "votes", "borda", "winner"}
 VOTE = {"judge", "model", "labels", "ranking", "raw", "call"}
 """What a transcript tells of each round and vote."""
 SUBJECTS = ("subject", "first", "second")
-JUDGEMENTS = ("markers", "rubric", "pairwise")
+JUDGEMENTS = ("markers", "breaks", "checks", "rubric", "pairwise")
 SHOWN_CANDIDATES = 12
 
 
@@ -133,7 +133,7 @@ class RowStory:
         return {
             **_place(table, row),
             **_who(row),
-            **{name: row[name] for name in texts},
+            **{name: row.get(name) for name in texts},
             "answered_by": node.job,
             "rounds": rounds,
             "calls": self.calls.describe_tournament(row, rounds, node),
@@ -193,7 +193,7 @@ class RowStory:
         ]
 
     def _response(self, table: Table, row: Facts) -> Facts:
-        texts = ("subject", "condition", "role", "system", "answer", "finish_reason", "completion_tokens")
+        texts = ("subject", "condition", "role", "system", "sample", "answer", "finish_reason", "completion_tokens")
         judged = {kind: [] for kind in JUDGEMENTS}
         for reader in self.lineage.readers(table.path):
             for found in self.tables.of(reader):
@@ -201,12 +201,13 @@ class RowStory:
                     judged[found.kind] += [
                         self._judgement(found, one)
                         for one in self.rows(found)
-                        if row["set"] == one["set"] and row["subject"] in (one.get(n) for n in SUBJECTS)
+                        if row["subject"] in (one.get(n) for n in SUBJECTS)
+                        and all(row.get(n) == one.get(n) for n in ("set", "sample"))
                     ]
         return {
             **_place(table, row),
             **_who(row),
-            **{name: row[name] for name in texts},
+            **{name: row.get(name) for name in texts},
             "calls": self.calls.describe(row["calls"] or (), table.node, "subject"),
             **judged,
         }

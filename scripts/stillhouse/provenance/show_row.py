@@ -119,19 +119,36 @@ def _dataset(tree: Tree, one: Facts) -> None:
 
 
 def _response(tree: Tree, one: Facts) -> None:
-    who = f"response of subject {one['subject']} (condition {one['condition']}, {one['role']} set {one['set']})"
+    sample = f", sample {one['sample']}" if one.get("sample") else ""
+    who = f"response of subject {one['subject']}{sample} (condition {one['condition']}, {one['role']} set {one['set']})"
     branch = tree.add(line(f"{who}  {_place(one)}, by {one['job']}"))
     branch.add(line(f"answer ({one['finish_reason']}): {_text(one['answer'])}"))
     _calls(branch, one["calls"])
     for mark in one["markers"]:
         found = f": {', '.join(mark['matched'])}" if mark["matched"] else ""
         branch.add(line(f"markers: {mark['raw']} found, score {mark['capped']:g}{found}  {_place(mark)}"))
+    for found in one["breaks"]:
+        _break(branch, found)
+    for check in one["checks"]:
+        passed = {True: "passed", False: "failed", None: "not run"}[check["passed"]]
+        branch.add(
+            line(f"check {check['number']}, {check['kind']}: {passed}; {_text(check['detail'])}  {_place(check)}")
+        )
     for verdict in one["rubric"]:
         _rubric(branch, verdict)
     for verdict in one["pairwise"]:
         said = verdict["verdict"] or f"not readable: {_text(verdict['raw'])}"
         sides = f"{verdict['first']} against {verdict['second']}, judge {verdict['judge']}, shown as {verdict['order']}"
         _calls(branch.add(line(f"pairwise {sides}: {said}  {_place(verdict)}")), verdict["calls"])
+
+
+def _break(tree: Tree, one: Facts) -> None:
+    said = {True: "breaks character", False: "keeps character", None: f"unscored: {one['reason']}"}[one["broken"]]
+    who = "patterns" if one["judge"] is None else f"judge {one['judge']}"
+    found = f": {', '.join(one['matched'])}" if one["matched"] else ""
+    leaf = tree.add(line(f"character, {who}: {said}{found}  {_place(one)}"))
+    if one["judge"] is not None:
+        _calls(leaf, one["calls"])
 
 
 def _rubric(tree: Tree, one: Facts) -> None:

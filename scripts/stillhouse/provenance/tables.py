@@ -29,6 +29,8 @@ KINDS = (
     ("pairs", {"chosen", "rejected"}, set()),
     ("responses", {"subject", "answer"}, set()),
     ("markers", {"subject", "capped"}, set()),
+    ("breaks", {"subject", "broken"}, set()),
+    ("checks", {"subject", "passed"}, set()),
     ("rubric", {"subject", "components"}, set()),
     ("pairwise", {"first", "second", "verdict"}, set()),
     ("dataset", {"generation", "calls"}, {"transcript", "stage"}),

@@ -1,20 +1,25 @@
 """The `evaluations` section: who is asked what, and how the answers are measured."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from stillhouse.study.base import Name, Sampling, Section, Share
 
 SERVE_PATTERN = re.compile(r"peft|merged|gguf-adapter|gguf:[A-Za-z0-9_]+")
 
 
+Category = Annotated[str, StringConstraints(min_length=1)]
+
+
 class EvaluationSet(Section):
     """Held-out prompts and the part that they play."""
 
-    file: str = Field(description="JSONL of prompts, as in a prompt set")
+    file: str = Field(description="JSONL of prompts, as in a prompt set; recorded answers with prompts will do")
     role: Literal["target", "forgetting"] = Field("target", description="markers on `forgetting` are leakage")
+    categories: list[Category] | None = Field(None, min_length=1, description="take prompts of these categories only")
+    except_categories: list[Category] = Field([], description="leave prompts of these categories out")
 
 
 class Subject(Section):
@@ -26,9 +31,11 @@ class Subject(Section):
     model: Name | None = Field(None, description="a model as it is")
     adapter: Name | None = Field(None, description="an adapter on its base")
     export: Name | None = Field(None, description="an exported model")
-    recorded: str | None = Field(None, description="JSONL of recorded answers: {id, response} a line")
+    recorded: str | None = Field(None, description="JSONL of recorded answers: {id, response, ...} a line")
     serve: str | None = Field(None, description="adapter: peft; export: gguf:QUANT, gguf-adapter or merged")
     system: str | None = Field(None, description="file with a system prompt")
+    context: list[str] = Field([], description="files whose text stands before every prompt, as a corpus does")
+    wrap: str | None = Field(None, description="file that each prompt is put into, in place of `{{ prompt }}`")
     grammar: str | None = Field(None, description="file that holds the form: a JSON schema (.json) or GBNF")
 
     @model_validator(mode="after")
@@ -40,6 +47,9 @@ class Subject(Section):
             raise ValueError(f"serve: {self.serve!r} is not one of peft, merged, gguf-adapter, gguf:QUANT")
         if self.serve is not None and kinds[0] in ("model", "recorded"):
             raise ValueError(f"serve is for an adapter or an export, not for a {kinds[0]}")
+        given = [k for k in ("system", "context", "wrap", "grammar") if getattr(self, k)]
+        if kinds[0] == "recorded" and given:
+            raise ValueError(f"recorded answers are given already; {given[0]} would change nothing")
         if kinds[0] == "adapter" and self.serve not in (None, "peft"):
             raise ValueError(f"an adapter is served by peft; for {self.serve!r} name an export")
         if kinds[0] == "export" and (self.serve is None or self.serve == "peft"):
@@ -50,19 +60,85 @@ class Subject(Section):
 class Rubric(Section):
     """Component scores by judges, with a recomputed weighted overall."""
 
-    file: str = Field(description="YAML: components {NAME: {weight, scale, description}}, critical_failures")
-    judges: list[Name] = Field(min_length=1, description="models that judge")
+    file: str = Field(
+        "data/rubrics/foundry.yaml",
+        description="YAML: components {NAME: {weight, scale, description}}, critical_failures",
+    )
+    judges: list[Name] = Field([], description="models that judge")
+    recorded: dict[Name, str] = Field({}, description="JSONL of recorded judgements, by subject")
     subjects: list[Name] | None = Field(None, description="whose answers are judged; null: everybody's")
     repeats: int = Field(1, ge=1, description="verdicts of one judge on one answer")
     limit: int | None = Field(None, ge=1, description="judge only so many prompts of each target set")
+
+    @model_validator(mode="after")
+    def _somebody_judges(self) -> "Rubric":
+        if not self.judges and not self.recorded:
+            raise ValueError("needs judges, or recorded judgements")
+        return self
 
 
 class Pairwise(Section):
     """Blind comparison of two subjects' answers, each pair asked in both orders."""
 
-    pairs: list[tuple[Name, Name]] = Field(min_length=1, description="pairs of subjects")
-    judges: list[Name] = Field(min_length=1, description="models that judge")
+    pairs: list[tuple[Name, Name]] = Field([], description="pairs of subjects, the candidate first")
+    round_robin: list[Name] = Field([], description="subjects that are all compared with each other")
+    judges: list[Name] = Field([], description="models that judge")
+    recorded: str | None = Field(None, description="JSONL of recorded verdicts")
+    repeats: int = Field(1, ge=1, description="verdicts of one judge on one pair in one order")
+    axes: list[Name] = Field([], description="what judges also compare, besides the whole: usefulness, voice ...")
+    reasons: bool = Field(False, description="judges say why, in one sentence before the verdict")
+    control: Name | None = Field(None, description="A/A control: this subject is compared with itself")
     limit: int | None = Field(None, ge=1, description="judge only so many prompts of each target set")
+
+    @model_validator(mode="after")
+    def _something_to_compare(self) -> "Pairwise":
+        live = self.pairs or self.round_robin or self.control
+        if not live and self.recorded is None:
+            raise ValueError("needs pairs, a round_robin, or recorded verdicts")
+        if bool(live) != bool(self.judges):
+            raise ValueError("pairs need judges" if live else "judges need pairs or a round_robin")
+        if len(self.round_robin) == 1:
+            raise ValueError("round_robin: needs two subjects at least")
+        return self
+
+
+class Breaks(Section):
+    """Character breaks: answers that fall out of the role that was trained."""
+
+    patterns: str = Field(
+        "data/framework/breaks.yaml", description="patterns of a break, in the form of a markers file"
+    )
+    judges: list[Name] = Field([], description="models that are asked whether an answer breaks character")
+    limit: int | None = Field(None, ge=1, description="judge only so many prompts of each target set")
+
+
+class Guard(Section):
+    """Categories that a candidate must not lose against a baseline."""
+
+    candidate: Name = Field(description="the subject that is guarded")
+    baseline: Name = Field(description="the subject that it is compared with")
+    metric: Literal["rubric", "checks", "capped"] = Field(
+        "rubric", description="rubric overall, share of checks passed, or capped markers"
+    )
+    categories: list[Category] = Field(
+        min_length=1, description="categories of prompts; each needs prompts in the sets"
+    )
+    max_drop: float = Field(0.0, ge=0.0, description="greatest loss of the mean in each category")
+    critical_failures: bool = Field(False, description="whether critical failures must not be more than the baseline's")
+
+
+class Rules(Section):
+    """What the report's words mean."""
+
+    margin: float = Field(0.0, ge=0.0, lt=0.5, description="a pair is won when the whole interval is above 0.5 + this")
+    equivalence: float = Field(
+        0.05, ge=0.0, lt=0.5, description="a pair is tied when the whole interval is within 0.5 +- this"
+    )
+    level: float = Field(0.95, gt=0.5, lt=1.0, description="level of all intervals, and of Holm's correction")
+    power: float = Field(0.8, gt=0.5, lt=1.0, description="power of the effect that a report says it could detect")
+    max_unscored: Share = Field(
+        0.2, description="greatest share of a judge's verdicts without a score; above it the report fails"
+    )
 
 
 class Gates(Section):
@@ -70,18 +146,32 @@ class Gates(Section):
 
     student_over_gold: Share | None = Field(None, description="least share of gold's capped score that students reach")
     leakage: Share | None = Field(None, description="greatest capped score of students on forgetting sets")
+    adapter_signal: float | None = Field(None, description="least raw markers of students above every ablation's")
+    win_rate: dict[str, Share] = Field({}, description="least win rate, by pair: CANDIDATE_vs_BASELINE")
+    rubric: float | None = Field(None, description="least recomputed overall of students")
+    breaks: Share | None = Field(None, description="greatest share of students' answers that break character")
+    checks: Share | None = Field(None, description="least share of students' checks that pass")
+    guards: list[Guard] = Field([], description="categories that a candidate must not lose against a baseline")
+    certain: bool = Field(False, description="whether the interval's bound must pass, not the mean alone")
 
 
 class Evaluation(Section):
     """Prompt sets x subjects x metrics x judges, and one report."""
 
-    prompts: dict[Name, EvaluationSet] = Field(min_length=1, description="held-out sets: a file, or {file, role}")
-    subjects: dict[Name, Subject] = Field(min_length=1, description="who is evaluated")
+    prompts: dict[Name, EvaluationSet] = Field(
+        {}, description="held-out sets: a file, or {file, role, categories}; default: the recorded answers' own prompts"
+    )
+    subjects: dict[Name, Subject] = Field({}, description="who is evaluated")
     sampling: Sampling = Field(Sampling(max_tokens=160), description="how subjects answer")
+    samples: int = Field(1, ge=1, description="answers of one subject to one prompt")
     markers: str | None = Field(None, description="YAML: {cap, markers: [text or {pattern: regex}]}")
+    breaks: Breaks | None = Field(None, description="character breaks; null: not looked for")
+    checks: bool = Field(False, description="whether the `expect` of prompts is checked by program")
     rubric: Rubric | None = Field(None, description="rubric judging; null: none")
     pairwise: Pairwise | None = Field(None, description="pairwise judging; null: none")
     judging: Sampling = Field(Sampling(max_tokens=160), description="how judges answer")
+    categories: list[Category] = Field([], description="categories that the report must show; each needs prompts")
+    rules: Rules = Field(Rules(), description="what the report's words mean")
     gates: Gates = Field(Gates(), description="bounds that the report checks")
 
     @field_validator("prompts", mode="before")
@@ -90,3 +180,29 @@ class Evaluation(Section):
         if isinstance(value, dict):
             return {k: {"file": v} if isinstance(v, str) else v for k, v in value.items()}
         return value
+
+    @model_validator(mode="after")
+    def _something_to_evaluate(self) -> "Evaluation":
+        recorded = [subject.recorded for subject in self.subjects.values() if subject.recorded is not None]
+        verdicts = (self.rubric and self.rubric.recorded) or (self.pairwise and self.pairwise.recorded)
+        if not self.subjects and not verdicts:
+            raise ValueError("needs subjects, or recorded judgements or verdicts")
+        if not self.prompts and len(recorded) < len(self.subjects):
+            raise ValueError("needs prompts: not every subject's answers are recorded")
+        return self
+
+    @property
+    def sets(self) -> dict[str, EvaluationSet]:
+        """The prompt sets; without any, the prompts of the first subject's recorded answers are the set `recorded`."""
+        files = [subject.recorded for subject in self.subjects.values() if subject.recorded is not None]
+        return self.prompts or ({"recorded": EvaluationSet(file=files[0])} if files else {})
+
+    @property
+    def compared(self) -> list[tuple[str, str]]:
+        """Pairs that judges compare, named ones first, each once."""
+        pairwise = self.pairwise
+        if pairwise is None:
+            return []
+        names = pairwise.round_robin
+        robin = [(first, second) for number, first in enumerate(names) for second in names[number + 1 :]]
+        return list(dict.fromkeys([*pairwise.pairs, *robin]))

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from stillhouse.errors import StudyError
+from stillhouse.study.evaluations import Evaluation
 from stillhouse.study.faults import nearest
 from stillhouse.study.grammars import grammar_fault
 from stillhouse.study.references import set_names
@@ -103,14 +104,25 @@ def named_files(study: Study) -> list[tuple[str, str]]:
                 path = f"datasets.{name}.sources[{i}].filters[{j}]"
                 found += [(f"{path}.{key}", getattr(item, key)) for key in ("without_markers", "with_markers")]
     for name, evaluation in study.evaluations.items():
-        path = f"evaluations.{name}"
-        found += [(f"{path}.prompts.{key}.file", item.file) for key, item in evaluation.prompts.items()]
-        found += [(f"{path}.markers", evaluation.markers)]
-        found += [(f"{path}.rubric.file", evaluation.rubric.file)] if evaluation.rubric else []
-        for key, subject in evaluation.subjects.items():
-            for part in ("system", "grammar", "recorded"):
-                found.append((f"{path}.subjects.{key}.{part}", getattr(subject, part)))
+        found += _evaluation_files(f"evaluations.{name}", evaluation)
     return [(path, file) for path, file in found if file is not None]
+
+
+def _evaluation_files(path: str, evaluation: Evaluation) -> list[tuple[str, str | None]]:
+    found: list[tuple[str, str | None]] = [(f"{path}.markers", evaluation.markers)]
+    found += [(f"{path}.prompts.{key}.file", item.file) for key, item in evaluation.prompts.items()]
+    for key, subject in evaluation.subjects.items():
+        for part in ("system", "wrap", "grammar", "recorded"):
+            found.append((f"{path}.subjects.{key}.{part}", getattr(subject, part)))
+        found += [(f"{path}.subjects.{key}.context[{i}]", file) for i, file in enumerate(subject.context)]
+    if evaluation.breaks:
+        found.append((f"{path}.breaks.patterns", evaluation.breaks.patterns))
+    if evaluation.rubric:
+        found.append((f"{path}.rubric.file", evaluation.rubric.file))
+        found += [(f"{path}.rubric.recorded.{key}", file) for key, file in evaluation.rubric.recorded.items()]
+    if evaluation.pairwise:
+        found.append((f"{path}.pairwise.recorded", evaluation.pairwise.recorded))
+    return found
 
 
 def missing_files(study: Study, files: StudyFiles) -> list[str]:
@@ -120,7 +132,7 @@ def missing_files(study: Study, files: StudyFiles) -> list[str]:
 
 def prompt_files(study: Study) -> list[str]:
     """Files of all prompt sets as the study writes them, those of the evaluations too."""
-    held_out = [item.file for evaluation in study.evaluations.values() for item in evaluation.prompts.values()]
+    held_out = [item.file for evaluation in study.evaluations.values() for item in evaluation.sets.values()]
     return list(dict.fromkeys([*(prompts.file for prompts in study.prompts.values()), *held_out]))
 
 

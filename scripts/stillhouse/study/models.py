@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stillhouse.study.base import HubName, Licence, Section, Terms
+from stillhouse.study.base import HubName, Licence, Line, Section, Terms
 
 
 class Limits(Section):
@@ -43,6 +43,10 @@ class LlamaCppModel(Section):
         "or a Hugging Face model directory with safetensors"
     )
     context: int = Field(2048, ge=64, description="context window in tokens")
+    family: Line | None = Field(
+        None,
+        description="family of the model, for warnings about judges of the same one; guessed from its name if absent",
+    )
     licence: Licence | None = Field(
         None, description="licence of the weights, for cards and exports; known if embedded"
     )
@@ -77,6 +81,10 @@ class OpenAIModel(Section):
         "json_schema",
         description="how the server takes a `grammar`: json_schema (`response_format`), llama_cpp or vllm (GBNF too), none",
     )
+    family: Line | None = Field(
+        None,
+        description="family of the model, for warnings about judges of the same one; guessed from its name if absent",
+    )
     licence: Licence | None = Field(None, description="licence of the answers, for cards and exports")
     terms: Terms = Field(Terms(), description="what the provider's terms say of the answers")
 
@@ -86,6 +94,10 @@ class RecordedModel(Section):
 
     backend: Literal["recorded"] = Field(description="answers from a file")
     file: str = Field(description="one JSON a line: {prompt, response}, matched by the text of the prompt")
+    family: Line | None = Field(
+        None,
+        description="family of the model, for warnings about judges of the same one; guessed from its name if absent",
+    )
     licence: Licence | None = Field(None, description="licence of the answers, for cards and exports")
     terms: Terms = Field(Terms(), description="what the provider's terms say of the answers")
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from stillhouse.errors import StudyError
 from stillhouse.study.cards import dataset_card, model_card
-from stillhouse.study.evaluations import Evaluation, Subject
+from stillhouse.study.coverage import uncovered_categories
+from stillhouse.study.evaluation_plan import EvaluationParts
 from stillhouse.study.excludes import concerning
 from stillhouse.study.files import TEMPLATES, StudyFiles, missing_files, unknown_sources
 from stillhouse.study.generations import Generation
@@ -24,12 +25,13 @@ def load_plan(config: dict[str, Any], working: Path, workflow: Path) -> "Plan":
     """Validate the study and look for its files; raises `StudyError` with every fault."""
     study, files = load_study(config), StudyFiles(working, workflow)
     faults = [*missing_files(study, files), *unknown_sources(study, files)]
+    faults = faults or uncovered_categories(study, files)
     if faults:
         raise StudyError(join_faults(faults))
     return Plan(study, files)
 
 
-class Plan:
+class Plan(EvaluationParts):
     """A validated study as the rules see it."""
 
     def __init__(self, study: Study, files: StudyFiles) -> None:
@@ -164,7 +166,7 @@ class Plan:
         held_out = [
             self.evaluation_prompts(evaluation, key)
             for evaluation in against
-            for key in self.study.evaluations[evaluation].prompts
+            for key in self.study.evaluations[evaluation].sets
         ]
         filters = [f for source in dataset.sources for f in source.filters]
         markers = {f.without_markers or f.with_markers for f in filters} - {None}
@@ -237,169 +239,6 @@ class Plan:
         """The quantisation that the Modelfile runs: the first one that the study names."""
         return (self.study.exports[name].quants or ["f16"])[0]
 
-    # evaluations
-
-    @staticmethod
-    def evaluation_prompts(evaluation: str, name: str) -> str:
-        """Parquet file of a held-out prompt set."""
-        return f"results/evaluations/{evaluation}/prompts/{name}.parquet"
-
-    def evaluation_prompts_file(self, evaluation: str, name: str) -> str:
-        """Source file of a held-out prompt set."""
-        return self._files.find(self.study.evaluations[evaluation].prompts[name].file)
-
-    def recipe_evaluation_prompts(self, evaluation: str, name: str) -> dict[str, Any]:
-        """Name of a held-out prompt set, and what of `exclude` can concern it."""
-        excluded = self._excluded(name, self.evaluation_prompts_file(evaluation, name))
-        return {"set": name, "limit": None, "exclude": excluded}
-
-    def inputs_subject(self, evaluation: str, name: str) -> Inputs:
-        """Inputs of a subject's answers: prompts, its texts, and digests of what answers."""
-        entry = self.study.evaluations[evaluation]
-        subject = entry.subjects[name]
-        return {
-            "prompts": [self.evaluation_prompts(evaluation, key) for key in entry.prompts],
-            "system": self._optional(subject.system),
-            "grammar": self._optional(subject.grammar),
-            "answers": self._optional(subject.recorded),
-            "digests": self._subject_digests(subject),
-            "recorded": self.model_inputs([subject.model])["recorded"] if subject.model else [],
-        }
-
-    def _subject_digests(self, subject: Subject) -> list[str]:
-        if subject.model:
-            return list(self.model_inputs([subject.model])["model_digests"])
-        if subject.adapter:
-            base = self.base_of(subject.adapter)
-            return [f"results/models/{base}/digests.json", f"results/adapters/{subject.adapter}/digests.json"]
-        if subject.export is None:
-            return []
-        folder = f"results/exports/{subject.export}"
-        if subject.serve == "merged":
-            return [f"{folder}/merged/digests.json"]
-        if subject.serve == "gguf-adapter":
-            base = self.base_of(self.study.exports[subject.export].adapter)
-            return [f"results/models/{base}/gguf.digests.json", f"{folder}/digests/adapter.json"]
-        return [f"{folder}/digests/{subject.serve.removeprefix('gguf:')}.json"]
-
-    def subject_weights(self, evaluation: str, name: str) -> list[str]:
-        """The large files that answer for a subject; the rule takes them as `ancient`."""
-        subject = self.study.evaluations[evaluation].subjects[name]
-        if subject.model:
-            return self.model_weights([subject.model])
-        if subject.adapter:
-            base = self.base_of(subject.adapter)
-            adapter = f"results/adapters/{subject.adapter}/adapter_model.safetensors"
-            return [f"results/models/{base}/model.safetensors", adapter]
-        if subject.export is None:
-            return []
-        folder = f"results/exports/{subject.export}"
-        if subject.serve == "merged":
-            return [f"{folder}/merged/model.safetensors"]
-        if subject.serve == "gguf-adapter":
-            base = self.base_of(self.study.exports[subject.export].adapter)
-            return [f"results/models/{base}/model.gguf", f"{folder}/{subject.export}-adapter.gguf"]
-        return [f"{folder}/{subject.export}-{subject.serve.removeprefix('gguf:')}.gguf"]
-
-    def recipe_subject(self, evaluation: str, name: str) -> dict[str, Any]:
-        """How a subject answers."""
-        entry = self.study.evaluations[evaluation]
-        subject = entry.subjects[name]
-        kind = next(k for k in ("model", "adapter", "export", "recorded") if getattr(subject, k) is not None)
-        return {
-            "subject": name,
-            "condition": subject.condition or name,
-            "kind": kind,
-            "serve": subject.serve or ("peft" if kind == "adapter" else None),
-            "model": self.identity(subject.model) if subject.model else None,
-            "context": self._context(subject),
-            "roles": {key: item.role for key, item in entry.prompts.items()},
-            "sampling": entry.sampling.model_dump(),
-        }
-
-    def _context(self, subject: Subject) -> int | None:
-        """Context window of a subject that llama.cpp serves."""
-        if subject.export is None:
-            return None
-        return self.study.models[self.base_of(self.study.exports[subject.export].adapter)].context
-
-    def responses(self, evaluation: str) -> list[str]:
-        """Responses of all subjects."""
-        names = self.study.evaluations[evaluation].subjects
-        return [f"results/evaluations/{evaluation}/responses/{name}.parquet" for name in names]
-
-    def markers_file(self, evaluation: str) -> str:
-        """The markers of an evaluation."""
-        return self._files.find(self.study.evaluations[evaluation].markers)
-
-    def rubric_file(self, evaluation: str) -> str:
-        """The rubric of an evaluation."""
-        return self._files.find(self.study.evaluations[evaluation].rubric.file)
-
-    def judging_template(self, kind: str) -> str:
-        """The judges' template: a study's own in its working directory, else the shipped one."""
-        return self._files.find(f"data/judging/{kind}.j2")
-
-    def rubric_sources(self, evaluation: str) -> list[str]:
-        """The user's files behind rubric verdicts."""
-        return [
-            self.rubric_file(evaluation),
-            self.judging_template("rubric"),
-            *self._recorded_judges(evaluation, "rubric"),
-        ]
-
-    def pairwise_sources(self, evaluation: str) -> list[str]:
-        """The user's files behind pairwise verdicts."""
-        return [self.judging_template("pairwise"), *self._recorded_judges(evaluation, "pairwise")]
-
-    def _recorded_judges(self, evaluation: str, kind: str) -> list[str]:
-        judges = getattr(self.study.evaluations[evaluation], kind).judges
-        return list(self.model_inputs(judges)["recorded"])
-
-    def summary_sources(self, evaluation: str) -> list[str]:
-        """The user's files that a report tells of."""
-        entry = self.study.evaluations[evaluation]
-        markers = [self.markers_file(evaluation)] if entry.markers else []
-        return [*markers, *([self.rubric_file(evaluation)] if entry.rubric else [])]
-
-    def recipe_rubric(self, evaluation: str) -> dict[str, Any]:
-        """Judges, subjects and size of rubric judging."""
-        entry = self.study.evaluations[evaluation]
-        settings = entry.rubric.model_dump(exclude={"file"})
-        settings["subjects"] = settings["subjects"] or list(entry.subjects)
-        return {**settings, "sampling": entry.judging.model_dump(), "models": self._judges(entry.rubric.judges)}
-
-    def recipe_pairwise(self, evaluation: str) -> dict[str, Any]:
-        """Pairs, judges and size of pairwise judging."""
-        entry = self.study.evaluations[evaluation]
-        settings = {**entry.pairwise.model_dump(), "pairs": [list(pair) for pair in entry.pairwise.pairs]}
-        return {**settings, "sampling": entry.judging.model_dump(), "models": self._judges(entry.pairwise.judges)}
-
-    def _judges(self, names: list[str]) -> list[dict[str, Any]]:
-        return [self.identity(name) for name in sorted(set(names))]
-
-    def judgements(self, evaluation: str) -> Inputs:
-        """The judgement files that an evaluation has, by kind."""
-        entry: Evaluation = self.study.evaluations[evaluation]
-        folder = f"results/evaluations/{evaluation}/judgements"
-        kinds = [kind for kind in ("markers", "rubric", "pairwise") if getattr(entry, kind) is not None]
-        return {kind: f"{folder}/{kind}.parquet" for kind in kinds}
-
-    def recipe_report(self, evaluation: str) -> dict[str, Any]:
-        """Names, conditions, sets and gates of a report."""
-        entry = self.study.evaluations[evaluation]
-        return {
-            "study": self.study.study,
-            "evaluation": evaluation,
-            "subjects": {name: self._described(subject) for name, subject in entry.subjects.items()},
-            "sets": {name: item.role for name, item in entry.prompts.items()},
-            "gates": entry.gates.model_dump(),
-        }
-
-    @staticmethod
-    def _described(subject: Subject) -> dict[str, Any]:
-        return {key: value for key, value in subject.model_dump().items() if value is not None}
-
     # estimate
 
     def recipe_estimate(self) -> dict[str, Any]:
@@ -409,7 +248,7 @@ class Plan:
                 name: {**item.model_dump(), "system": self._optional(item.system)}
                 for name, item in self.study.generations.items()
             },
-            "evaluations": {name: item.model_dump() for name, item in self.study.evaluations.items()},
+            "evaluations": {name: self.expected(name) for name in self.study.evaluations},
             "prices": {
                 name: price.model_dump()
                 for name, model in self.study.models.items()

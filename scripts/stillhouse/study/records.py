@@ -20,6 +20,7 @@ def study_records(plan: Plan) -> list[str]:
         *(f"results/adapters/{name}/record.json" for name in plan.study.adapters),
         *(record for name in plan.study.exports for record in _export(plan, name)),
         *(record for name in plan.study.evaluations for record in _evaluation(plan, name)),
+        *(["results/evaluations/history.json.record.json"] if plan.study.evaluations else []),
     ]
 
 
@@ -34,7 +35,7 @@ def _prompt_sets(plan: Plan) -> list[str]:
 def _models(plan: Plan) -> Iterator[str]:
     """Models that the study needs as GGUF, and those that it needs as safetensors."""
     study = plan.study
-    judged = [part for item in study.evaluations.values() for part in (item.rubric, item.pairwise) if part]
+    judged = [p for item in study.evaluations.values() for p in (item.breaks, item.rubric, item.pairwise) if p]
     asked = [m for name in study.generations for m in (*plan.generation_models(name), *check_judges(plan, name))]
     files = plan.model_weights([*asked, *(judge for part in judged for judge in part.judges)])
     for evaluation, item in study.evaluations.items():
@@ -64,7 +65,7 @@ def _export(plan: Plan, name: str) -> Iterator[str]:
 
 def _evaluation(plan: Plan, name: str) -> Iterator[str]:
     folder = f"results/evaluations/{name}"
-    prompts = (plan.evaluation_prompts(name, key) for key in plan.study.evaluations[name].prompts)
+    prompts = (plan.evaluation_prompts(name, key) for key in plan.study.evaluations[name].sets)
     files = [*prompts, *plan.responses(name), *plan.judgements(name).values()]
     yield from (f"{file}.record.json" for file in files)
-    yield from (f"{folder}/{file}.record.json" for file in ("report.json", "report.html"))
+    yield from (f"{folder}/{file}.record.json" for file in ("report.json", "report.html", "valid.json"))

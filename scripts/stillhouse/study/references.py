@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from stillhouse.study.adapters import Adapter
-from stillhouse.study.evaluations import Evaluation, Subject
+from stillhouse.study.evaluation_references import check_evaluation, known
 from stillhouse.study.excludes import set_of
 from stillhouse.study.faults import nearest
 from stillhouse.study.generations import Generation
@@ -25,9 +25,9 @@ def check_references(study: Study) -> list[str]:
     for name, adapter in study.adapters.items():
         faults.extend(_adapter(study, f"adapters.{name}", adapter))
     for name, export in study.exports.items():
-        faults.extend(_known(f"exports.{name}.adapter", export.adapter, study.adapters, "adapters"))
+        faults.extend(known(f"exports.{name}.adapter", export.adapter, study.adapters, "adapters"))
     for name, evaluation in study.evaluations.items():
-        faults.extend(_evaluation(study, f"evaluations.{name}", evaluation))
+        faults.extend(check_evaluation(study, f"evaluations.{name}", evaluation))
     if not faults:  # terms follow references
         faults = [fault for name in study.exports for fault in check_terms(study, name)]
     return faults
@@ -35,7 +35,7 @@ def check_references(study: Study) -> list[str]:
 
 def set_names(study: Study) -> list[str]:
     """Names of all prompt sets, those of the evaluations too."""
-    held_out = (name for evaluation in study.evaluations.values() for name in evaluation.prompts)
+    held_out = (name for evaluation in study.evaluations.values() for name in evaluation.sets)
     return list(dict.fromkeys([*study.prompts, *held_out]))
 
 
@@ -47,25 +47,20 @@ def _exclude(study: Study) -> Iterator[str]:
             yield f"exclude.prompts[{number}]: no prompt set {found!r}{nearest(found, names)}"
 
 
-def _known(path: str, found: str, names: dict, section: str) -> Iterator[str]:
-    if found not in names:
-        yield f"{path}: no {found!r} in {section}{nearest(found, list(names))}"
-
-
 def _generation(study: Study, path: str, generation: Generation) -> Iterator[str]:
-    yield from _known(f"{path}.prompts", generation.prompts, study.prompts, "prompts")
-    yield from _known(f"{path}.model", generation.model, study.models, "models")
+    yield from known(f"{path}.prompts", generation.prompts, study.prompts, "prompts")
+    yield from known(f"{path}.model", generation.model, study.models, "models")
     roles = generation.roles.model_dump(exclude_none=True)
     if generation.method == "single" and any(roles.values()):
         yield f"{path}.roles: only a tournament has roles; method is single"
     judges = roles.pop("judges", [])
     for role, model in roles.items():
-        yield from _known(f"{path}.roles.{role}", model, study.models, "models")
+        yield from known(f"{path}.roles.{role}", model, study.models, "models")
     for number, model in enumerate(judges):
-        yield from _known(f"{path}.roles.judges[{number}]", model, study.models, "models")
+        yield from known(f"{path}.roles.judges[{number}]", model, study.models, "models")
     for number, route in enumerate(generation.routes):
         for place, model in enumerate(route.models):
-            yield from _known(f"{path}.routes[{number}].models[{place}]", model, study.models, "models")
+            yield from known(f"{path}.routes[{number}].models[{place}]", model, study.models, "models")
     routed = [model for route in generation.routes for model in route.models]
     for name in dict.fromkeys([generation.roles.teacher or generation.model, *routed]):
         if fault := server_fault(generation.grammar, study.models.get(name)):
@@ -82,13 +77,13 @@ def _external_check(study: Study, path: str, generation: Generation) -> Iterator
     if generation.method == "single":
         yield f"{path}.external_check: only a tournament has a first draft to compare with; method is single"
     for number, judge in enumerate(generation.external_check.judges):
-        yield from _known(f"{path}.external_check.judges[{number}]", judge, study.models, "models")
+        yield from known(f"{path}.external_check.judges[{number}]", judge, study.models, "models")
 
 
 def _dataset(study: Study, name: str, path: str) -> Iterator[str]:
     dataset = study.datasets[name]
     for number, source in enumerate(dataset.sources):
-        yield from _known(f"{path}.sources[{number}].generation", source.generation, study.generations, "generations")
+        yield from known(f"{path}.sources[{number}].generation", source.generation, study.generations, "generations")
         generation = study.generations.get(source.generation)
         if dataset.format == "preference" and generation and generation.method != "tournament":
             yield (
@@ -100,12 +95,12 @@ def _dataset(study: Study, name: str, path: str) -> Iterator[str]:
     if all(source.share is not None for source in dataset.sources):
         yield f"{path}.sources: one source at least must have no share, the others are measured against it"
     for number, evaluation in enumerate(dataset.decontaminate.against if dataset.decontaminate else []):
-        yield from _known(f"{path}.decontaminate.against[{number}]", evaluation, study.evaluations, "evaluations")
+        yield from known(f"{path}.decontaminate.against[{number}]", evaluation, study.evaluations, "evaluations")
 
 
 def _adapter(study: Study, path: str, adapter: Adapter) -> Iterator[str]:
-    yield from _known(f"{path}.dataset", adapter.dataset, study.datasets, "datasets")
-    yield from _known(f"{path}.base", adapter.base, study.models, "models")
+    yield from known(f"{path}.dataset", adapter.dataset, study.datasets, "datasets")
+    yield from known(f"{path}.base", adapter.base, study.models, "models")
     base = study.models.get(adapter.base)
     if base is not None and not isinstance(base, LlamaCppModel):
         yield f"{path}.base: {adapter.base!r} has backend {base.backend}; training needs weights (llama_cpp)"
@@ -113,53 +108,3 @@ def _adapter(study: Study, path: str, adapter: Adapter) -> Iterator[str]:
     wanted = "sft" if adapter.objective == "sft" else "preference"
     if dataset is not None and dataset.format != wanted:
         yield f"{path}.dataset: objective {adapter.objective} takes format {wanted}; {adapter.dataset!r} is {dataset.format}"
-
-
-def _evaluation(study: Study, path: str, evaluation: Evaluation) -> Iterator[str]:
-    for name, subject in evaluation.subjects.items():
-        yield from _subject(study, f"{path}.subjects.{name}", subject)
-    judged = [("rubric", evaluation.rubric), ("pairwise", evaluation.pairwise)]
-    for kind, section in judged:
-        for number, judge in enumerate(section.judges if section else []):
-            yield from _known(f"{path}.{kind}.judges[{number}]", judge, study.models, "models")
-    for number, name in enumerate(evaluation.rubric.subjects or [] if evaluation.rubric else []):
-        yield from _known(f"{path}.rubric.subjects[{number}]", name, evaluation.subjects, "subjects")
-    for number, pair in enumerate(evaluation.pairwise.pairs if evaluation.pairwise else []):
-        for name in pair:
-            yield from _known(f"{path}.pairwise.pairs[{number}]", name, evaluation.subjects, "subjects")
-        if pair[0] == pair[1]:
-            yield f"{path}.pairwise.pairs[{number}]: compares {pair[0]!r} with itself"
-    if evaluation.gates.student_over_gold is not None:
-        conditions = {subject.condition or name for name, subject in evaluation.subjects.items()}
-        for needed in sorted({"student", "gold"} - conditions):
-            yield f"{path}.gates.student_over_gold: no subject has condition {needed!r}"
-
-
-def _subject(study: Study, path: str, subject: Subject) -> Iterator[str]:
-    if subject.model is not None:
-        yield from _known(f"{path}.model", subject.model, study.models, "models")
-        if fault := server_fault(subject.grammar, study.models.get(subject.model)):
-            yield f"{path}.grammar: models.{subject.model} cannot hold {subject.grammar!r}: {fault}"
-    if subject.adapter is not None:
-        yield from _known(f"{path}.adapter", subject.adapter, study.adapters, "adapters")
-        if subject.grammar:
-            yield f"{path}.grammar: an adapter served by peft cannot hold a grammar; name an export"
-    if subject.export is not None:
-        yield from _known(f"{path}.export", subject.export, study.exports, "exports")
-        export = study.exports.get(subject.export)
-        if export is not None:
-            yield from _serving(path, subject, export.quants, export.adapter_gguf)
-
-
-def _serving(path: str, subject: Subject, quants: list[str], adapter_gguf: bool) -> Iterator[str]:
-    serve = subject.serve or ""
-    made = sorted({*quants, "f16"})
-    if serve.startswith("gguf:") and serve.removeprefix("gguf:") not in made:
-        yield (
-            f"{path}.serve: export {subject.export!r} does not make {serve.removeprefix('gguf:')} "
-            f"(it makes {', '.join(made)}); add it to exports.{subject.export}.quants"
-        )
-    if serve == "gguf-adapter" and not adapter_gguf:
-        yield f"{path}.serve: export {subject.export!r} makes no adapter GGUF; set exports.{subject.export}.adapter_gguf"
-    if serve == "merged" and subject.grammar:
-        yield f"{path}.grammar: merged weights are served by transformers, which holds no grammar; use serve: gguf:f16"

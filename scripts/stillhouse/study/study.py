@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 from stillhouse.errors import StudyError
 from stillhouse.study.adapters import Adapter, Export
 from stillhouse.study.base import Name, Section
+from stillhouse.study.data_folder import with_data_folder
 from stillhouse.study.datasets import Dataset
 from stillhouse.study.evaluations import Evaluation
 from stillhouse.study.excludes import Exclude
@@ -20,6 +21,7 @@ class Study(Section):
     """Everything to be built, by name. Every section is optional."""
 
     study: Name = Field(description="the study's name, shown in reports")
+    data: str | None = Field(None, description="folder that `{data}` stands for in paths; also by --config data=FOLDER")
     ledger: str = Field("results/ledger", description="folder of the calls; may be shared by studies")
     exclude: Exclude = Field(Exclude(), description="prompts that are taken down")
     guards: Guards = Field(Guards(), description="what a run must not start unasked")
@@ -40,6 +42,10 @@ def load_study(config: dict[str, Any]) -> Study:
     """Validate `config` (as YAML gives it); raises `StudyError` that lists every fault, a few lines each."""
     from stillhouse.study.references import check_references
 
+    if isinstance(config, dict):
+        config, unset = with_data_folder(config)
+        if unset:
+            raise StudyError(join_faults(unset))
     try:
         study = Study.model_validate(config)
     except ValidationError as error:

@@ -93,27 +93,33 @@ def estimate_evaluation(
 ) -> list[Estimate]:
     """Estimate answers and verdicts of one evaluation; subjects that are trained here count as free calls."""
     asked, answer = mean_prompt_tokens(rows), evaluation["sampling"]["max_tokens"] * ANSWER_SHARE
-    answers = Estimate(f"evaluation {name}: answers")
+    answers, samples = Estimate(f"evaluation {name}: answers"), evaluation["samples"]
     for subject in evaluation["subjects"].values():
         if subject["recorded"] is None:
             price = prices.get(subject["model"]) if subject["model"] else {"input": 0.0, "output": 0.0}
-            answers.add(len(rows), len(rows), asked, answer, price)
+            answers.add(len(rows) * samples, len(rows) * samples, asked, answer, price)
     targets = [key for key, item in evaluation["prompts"].items() if item["role"] == "target"]
     verdict = evaluation["judging"]["max_tokens"] * ANSWER_SHARE
     found = [answers]
-    for kind in ("rubric", "pairwise"):
+    for kind in ("breaks", "rubric", "pairwise"):
         section = evaluation[kind]
-        if section is None:
+        if section is None or not section["judges"]:
             continue
         limit = section["limit"] or len(rows)
         judged = sum(min(limit, sum(row["set"] == key for row in rows)) for key in targets)
         judging = Estimate(f"evaluation {name}: {kind}")
-        for judge in section["judges"]:
-            if kind == "rubric":
-                times = len(section["subjects"] or evaluation["subjects"]) * section["repeats"]
-            else:
-                times = 2 * len(section["pairs"])
-            seen = answer if kind == "rubric" else 2 * answer
-            judging.add(judged * times, judged * times, asked + seen, verdict, prices.get(judge))
+        times, seen = judged * samples * _verdicts(kind, evaluation), (2 if kind == "pairwise" else 1) * answer
+        for judge in sorted(set(section["judges"])):
+            judging.add(times, times, asked + seen, verdict, prices.get(judge))
         found.append(judging)
     return found
+
+
+def _verdicts(kind: str, evaluation: dict[str, Any]) -> int:
+    """Verdicts of one judge on one prompt and sample."""
+    section = evaluation[kind]
+    if kind == "pairwise":
+        return 2 * len(section["pairs"]) * section["repeats"]
+    if kind == "rubric":
+        return len(section["subjects"] or evaluation["subjects"]) * section["repeats"]
+    return len(evaluation["subjects"])

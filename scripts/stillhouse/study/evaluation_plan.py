@@ -1,0 +1,293 @@
+"""What the rules of evaluations need of the study; a part of `Plan`."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from stillhouse.study.evaluations import Evaluation, Subject
+from stillhouse.study.families import adapter_of, family_of_model, family_of_subject
+from stillhouse.study.files import StudyFiles
+from stillhouse.study.study import Study
+
+Inputs = dict[str, str | list[str]]
+
+KINDS = ("markers", "breaks", "checks", "rubric", "pairwise")
+"""Kinds of judgements; each has a file below judgements/."""
+
+
+class Parts(Protocol):
+    """What `EvaluationParts` takes from the rest of the plan."""
+
+    study: Study
+    _files: StudyFiles
+
+    def identity(self, model: str) -> dict[str, Any]: ...
+
+    def model_inputs(self, models: list[str]) -> Inputs: ...
+
+    def model_weights(self, models: list[str]) -> list[str]: ...
+
+    def base_of(self, adapter: str) -> str: ...
+
+    def _optional(self, path: str | None) -> list[str]: ...
+
+    def _excluded(self, name: str, file: str) -> dict[str, list[str]]: ...
+
+
+class EvaluationParts(Parts):
+    """Inputs and recipes of evaluations."""
+
+    def evaluation(self, name: str) -> Evaluation:
+        """The section of an evaluation."""
+        return self.study.evaluations[name]
+
+    @staticmethod
+    def evaluation_prompts(evaluation: str, name: str) -> str:
+        """Parquet file of a held-out prompt set."""
+        return f"results/evaluations/{evaluation}/prompts/{name}.parquet"
+
+    def evaluation_prompts_file(self, evaluation: str, name: str) -> str:
+        """Source file of a held-out prompt set."""
+        return self._files.find(self.evaluation(evaluation).sets[name].file)
+
+    def recipe_evaluation_prompts(self, evaluation: str, name: str) -> dict[str, Any]:
+        """`CollectSettings` of a held-out prompt set, with what of `exclude` can concern it."""
+        item = self.evaluation(evaluation).sets[name]
+        return {
+            "set": name,
+            "limit": None,
+            "categories": item.categories,
+            "except_categories": item.except_categories,
+            "recorded": True,
+            "exclude": self._excluded(name, self.evaluation_prompts_file(evaluation, name)),
+        }
+
+    def inputs_subject(self, evaluation: str, name: str) -> Inputs:
+        """Inputs of a subject's answers: prompts, its texts, other subjects' system prompts, digests of what answers."""
+        entry = self.evaluation(evaluation)
+        subject = entry.subjects[name]
+        others = [] if subject.recorded else [s.system for s in entry.subjects.values() if s.system != subject.system]
+        return {
+            "prompts": [self.evaluation_prompts(evaluation, key) for key in entry.sets],
+            "system": self._optional(subject.system),
+            "others": sorted({self._files.find(system) for system in others if system is not None}),
+            "context": [self._files.find(file) for file in subject.context],
+            "wrap": self._optional(subject.wrap),
+            "grammar": self._optional(subject.grammar),
+            "answers": self._optional(subject.recorded),
+            "digests": self._subject_digests(subject),
+            "recorded": self.model_inputs([subject.model])["recorded"] if subject.model else [],
+        }
+
+    def _subject_digests(self, subject: Subject) -> list[str]:
+        if subject.model:
+            return list(self.model_inputs([subject.model])["model_digests"])
+        if subject.adapter:
+            base = self.base_of(subject.adapter)
+            return [f"results/models/{base}/digests.json", f"results/adapters/{subject.adapter}/digests.json"]
+        if subject.export is None:
+            return []
+        folder = f"results/exports/{subject.export}"
+        if subject.serve == "merged":
+            return [f"{folder}/merged/digests.json"]
+        if subject.serve == "gguf-adapter":
+            base = self.base_of(self.study.exports[subject.export].adapter)
+            return [f"results/models/{base}/gguf.digests.json", f"{folder}/digests/adapter.json"]
+        return [f"{folder}/digests/{subject.serve.removeprefix('gguf:')}.json"]
+
+    def subject_weights(self, evaluation: str, name: str) -> list[str]:
+        """The large files that answer for a subject; the rule takes them as `ancient`."""
+        subject = self.study.evaluations[evaluation].subjects[name]
+        if subject.model:
+            return self.model_weights([subject.model])
+        if subject.adapter:
+            base = self.base_of(subject.adapter)
+            adapter = f"results/adapters/{subject.adapter}/adapter_model.safetensors"
+            return [f"results/models/{base}/model.safetensors", adapter]
+        if subject.export is None:
+            return []
+        folder = f"results/exports/{subject.export}"
+        if subject.serve == "merged":
+            return [f"{folder}/merged/model.safetensors"]
+        if subject.serve == "gguf-adapter":
+            base = self.base_of(self.study.exports[subject.export].adapter)
+            return [f"results/models/{base}/model.gguf", f"{folder}/{subject.export}-adapter.gguf"]
+        return [f"{folder}/{subject.export}-{subject.serve.removeprefix('gguf:')}.gguf"]
+
+    def recipe_subject(self, evaluation: str, name: str) -> dict[str, Any]:
+        """How a subject answers."""
+        entry = self.evaluation(evaluation)
+        subject = entry.subjects[name]
+        kind = next(k for k in ("model", "adapter", "export", "recorded") if getattr(subject, k) is not None)
+        return {
+            "subject": name,
+            "condition": subject.condition or name,
+            "kind": kind,
+            "serve": subject.serve or ("peft" if kind == "adapter" else None),
+            "model": self.identity(subject.model) if subject.model else None,
+            "context": self._context(subject),
+            "roles": {key: item.role for key, item in entry.sets.items()},
+            "samples": entry.samples,
+            "sampling": entry.sampling.model_dump(),
+        }
+
+    def _context(self, subject: Subject) -> int | None:
+        """Context window of a subject that llama.cpp serves."""
+        if subject.export is None:
+            return None
+        return self.study.models[self.base_of(self.study.exports[subject.export].adapter)].context
+
+    def responses(self, evaluation: str, subjects: list[str] | None = None) -> list[str]:
+        """Responses of `subjects`, of all when None."""
+        names = self.evaluation(evaluation).subjects if subjects is None else subjects
+        return [f"results/evaluations/{evaluation}/responses/{name}.parquet" for name in names]
+
+    # judging
+
+    def markers_file(self, evaluation: str) -> str:
+        """The markers of an evaluation."""
+        return self._files.find(self.evaluation(evaluation).markers)
+
+    def breaks_file(self, evaluation: str) -> str:
+        """The patterns of character breaks."""
+        return self._files.find(self.evaluation(evaluation).breaks.patterns)
+
+    def rubric_file(self, evaluation: str) -> str:
+        """The rubric of an evaluation."""
+        return self._files.find(self.evaluation(evaluation).rubric.file)
+
+    def judging_template(self, kind: str) -> str:
+        """The judges' template: a study's own in its working directory, else the shipped one."""
+        return self._files.find(f"data/judging/{kind}.j2")
+
+    def judges(self, evaluation: str, kind: str) -> list[str]:
+        """Models that judge by `kind` (breaks, rubric, pairwise)."""
+        section = getattr(self.evaluation(evaluation), kind)
+        return section.judges if section else []
+
+    def rubric_responses(self, evaluation: str) -> list[str]:
+        """Responses of the subjects that are judged by the rubric, or whose judgements are recorded."""
+        entry = self.evaluation(evaluation)
+        recorded = [name for name in entry.rubric.recorded if name in entry.subjects]
+        return self.responses(evaluation, list(dict.fromkeys([*self._judged(entry), *recorded])))
+
+    @staticmethod
+    def _judged(entry: Evaluation) -> list[str]:
+        return (entry.rubric.subjects or list(entry.subjects)) if entry.rubric.judges else []
+
+    def pair_responses(self, evaluation: str) -> list[str]:
+        """Responses of the subjects that are compared; of all where verdicts are recorded, which tell lengths."""
+        entry = self.evaluation(evaluation)
+        if entry.pairwise.recorded is not None:
+            return self.responses(evaluation)
+        names = {name for pair in entry.compared for name in pair} | {entry.pairwise.control}
+        return self.responses(evaluation, sorted(names - {None}))
+
+    def recorded_judgements(self, evaluation: str) -> list[str]:
+        """Files of recorded judgements, in the order of their subjects' names."""
+        return [self._files.find(file) for _, file in sorted(self.evaluation(evaluation).rubric.recorded.items())]
+
+    def recorded_verdicts(self, evaluation: str) -> list[str]:
+        """The file of recorded verdicts, where there is one."""
+        return self._optional(self.evaluation(evaluation).pairwise.recorded)
+
+    def judging_sources(self, evaluation: str, kind: str) -> list[str]:
+        """The user's files behind the judgements of `kind`."""
+        files = {"breaks": self._breaks_sources, "rubric": self._rubric_sources, "pairwise": self.recorded_verdicts}
+        template = self.judging_template("break" if kind == "breaks" else kind)
+        return [*files[kind](evaluation), template, *self.model_inputs(self.judges(evaluation, kind))["recorded"]]
+
+    def _breaks_sources(self, evaluation: str) -> list[str]:
+        return [self.breaks_file(evaluation)]
+
+    def _rubric_sources(self, evaluation: str) -> list[str]:
+        return [self.rubric_file(evaluation), *self.recorded_judgements(evaluation)]
+
+    def recipe_breaks(self, evaluation: str) -> dict[str, Any]:
+        """`BreakSettings`, and the identities of the judges."""
+        settings = self.evaluation(evaluation).breaks.model_dump(exclude={"patterns"})
+        return {**settings, **self._judging(evaluation, "breaks")}
+
+    def recipe_rubric(self, evaluation: str) -> dict[str, Any]:
+        """`RubricSettings`, and the identities of the judges."""
+        entry = self.evaluation(evaluation)
+        settings = entry.rubric.model_dump(exclude={"file"})
+        names = {"subjects": self._judged(entry), "recorded": sorted(entry.rubric.recorded)}
+        return {**settings, **names, **self._judging(evaluation, "rubric")}
+
+    def recipe_pairwise(self, evaluation: str) -> dict[str, Any]:
+        """`PairwiseSettings`, and the identities of the judges."""
+        entry = self.evaluation(evaluation)
+        settings = entry.pairwise.model_dump(exclude={"round_robin", "recorded"})
+        pairs = {"pairs": [list(pair) for pair in entry.compared]}
+        return {**settings, **pairs, **self._judging(evaluation, "pairwise")}
+
+    def _judging(self, evaluation: str, kind: str) -> dict[str, Any]:
+        names = sorted(set(self.judges(evaluation, kind)))
+        sampling = self.evaluation(evaluation).judging.model_dump()
+        return {"sampling": sampling, "models": [self.identity(name) for name in names]}
+
+    # reports
+
+    def judgements(self, evaluation: str) -> Inputs:
+        """The judgement files that an evaluation has, by kind."""
+        entry = self.evaluation(evaluation)
+        folder = f"results/evaluations/{evaluation}/judgements"
+        present = {kind: getattr(entry, kind) is not None for kind in KINDS if kind != "checks"}
+        present["checks"] = entry.checks
+        return {kind: f"{folder}/{kind}.parquet" for kind in KINDS if present[kind]}
+
+    def summary_sources(self, evaluation: str) -> list[str]:
+        """The user's files that a report tells of."""
+        entry = self.evaluation(evaluation)
+        markers = [self.markers_file(evaluation)] if entry.markers else []
+        return [*markers, *([self.rubric_file(evaluation)] if entry.rubric else [])]
+
+    def trained_files(self, evaluation: str) -> Inputs:
+        """Training rows and reports of the datasets behind an evaluation's subjects, in the order of their names."""
+        names = sorted({name for found in self._datasets(self.evaluation(evaluation)).values() for name in found})
+        folder = "results/datasets"
+        return {
+            "train": [f"{folder}/{name}/train.parquet" for name in names],
+            "dataset_reports": [f"{folder}/{name}/report.json" for name in names],
+        }
+
+    def _datasets(self, entry: Evaluation) -> dict[str, list[str]]:
+        """Datasets that each subject was trained on."""
+        adapters = {name: adapter_of(self.study, subject) for name, subject in entry.subjects.items()}
+        return {name: [self.study.adapters[a].dataset] for name, a in adapters.items() if a is not None}
+
+    def recipe_report(self, evaluation: str) -> dict[str, Any]:
+        """`ReportSettings`: names, conditions, sets, rules, gates, and what is known of the models behind."""
+        entry = self.evaluation(evaluation)
+        judges = sorted({judge for kind in ("breaks", "rubric", "pairwise") for judge in self.judges(evaluation, kind)})
+        adapters = {name: adapter_of(self.study, subject) for name, subject in entry.subjects.items()}
+        return {
+            "study": self.study.study,
+            "evaluation": evaluation,
+            "subjects": {name: self._described(subject) for name, subject in entry.subjects.items()},
+            "sets": {name: item.role for name, item in entry.sets.items()},
+            "order": [*entry.subjects, *entry.sets],
+            "gates": entry.gates.model_dump(),
+            "rules": entry.rules.model_dump(),
+            "categories": list(entry.categories),
+            "families": {name: family_of_subject(self.study, subject) for name, subject in entry.subjects.items()},
+            "judge_families": {name: family_of_model(self.study, name) for name in judges},
+            "adapters": {name: adapter for name, adapter in adapters.items() if adapter is not None},
+            "datasets": self._datasets(entry),
+        }
+
+    def expected(self, evaluation: str) -> dict[str, Any]:
+        """What the estimate of calls needs of an evaluation: its section, with sets and pairs written out."""
+        entry = self.evaluation(evaluation)
+        found = entry.model_dump()
+        found["prompts"] = {name: item.model_dump() for name, item in entry.sets.items()}
+        if entry.pairwise is not None:
+            control = [(entry.pairwise.control,) * 2] if entry.pairwise.control else []
+            found["pairwise"]["pairs"] = [*entry.compared, *control]
+        return found
+
+    @staticmethod
+    def _described(subject: Subject) -> dict[str, Any]:
+        """What the study says of a subject; a recorded file by its name alone, wherever it lies."""
+        told = {key: value for key, value in subject.model_dump().items() if value not in (None, [])}
+        return {**told, "recorded": Path(subject.recorded).name} if subject.recorded else told

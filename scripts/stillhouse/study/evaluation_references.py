@@ -1,0 +1,113 @@
+"""Checks of the `evaluations` section that pydantic cannot see: names of subjects, sets, models, adapters and exports."""
+
+from collections.abc import Iterator
+
+from stillhouse.study.evaluations import Evaluation, Guard, Subject
+from stillhouse.study.faults import nearest
+from stillhouse.study.grammars import server_fault
+from stillhouse.study.study import Study
+
+
+def known(path: str, found: str, names: dict | list[str], section: str) -> Iterator[str]:
+    """A fault where `found` is none of `names`."""
+    if found not in names:
+        yield f"{path}: no {found!r} in {section}{nearest(found, list(names))}"
+
+
+def check_evaluation(study: Study, path: str, evaluation: Evaluation) -> Iterator[str]:
+    """Every fault of one evaluation as one line."""
+    for name, subject in evaluation.subjects.items():
+        yield from _subject(study, f"{path}.subjects.{name}", subject)
+    judged = [(kind, getattr(evaluation, kind)) for kind in ("breaks", "rubric", "pairwise")]
+    for kind, section in judged:
+        for number, judge in enumerate(section.judges if section else []):
+            yield from known(f"{path}.{kind}.judges[{number}]", judge, study.models, "models")
+    yield from _rubric(path, evaluation)
+    yield from _pairwise(path, evaluation)
+    yield from _gates(path, evaluation)
+
+
+def _rubric(path: str, evaluation: Evaluation) -> Iterator[str]:
+    for number, name in enumerate(evaluation.rubric.subjects or [] if evaluation.rubric else []):
+        yield from known(f"{path}.rubric.subjects[{number}]", name, evaluation.subjects, "subjects")
+    if evaluation.rubric and evaluation.rubric.judges and not evaluation.subjects:
+        yield f"{path}.rubric.judges: there are no subjects whose answers they could judge"
+
+
+def _pairwise(path: str, evaluation: Evaluation) -> Iterator[str]:
+    pairwise = evaluation.pairwise
+    if pairwise is None:
+        return
+    for number, pair in enumerate(pairwise.pairs):
+        for name in pair:
+            yield from known(f"{path}.pairwise.pairs[{number}]", name, evaluation.subjects, "subjects")
+        if pair[0] == pair[1]:
+            yield f"{path}.pairwise.pairs[{number}]: compares {pair[0]!r} with itself; name it as `control` for an A/A test"
+        if (pair[1], pair[0]) in pairwise.pairs[:number]:
+            yield f"{path}.pairwise.pairs[{number}]: {pair[0]!r} and {pair[1]!r} are compared already, the other way round"
+    for number, name in enumerate(pairwise.round_robin):
+        yield from known(f"{path}.pairwise.round_robin[{number}]", name, evaluation.subjects, "subjects")
+    if pairwise.control is not None:
+        yield from known(f"{path}.pairwise.control", pairwise.control, evaluation.subjects, "subjects")
+
+
+def _gates(path: str, evaluation: Evaluation) -> Iterator[str]:
+    gates, conditions = evaluation.gates, {s.condition or name for name, s in evaluation.subjects.items()}
+    needed = {"student_over_gold": {"student", "gold"}, "adapter_signal": {"student", "ablation"}}
+    for gate, names in needed.items():
+        for name in sorted(names - conditions) if getattr(gates, gate) is not None else []:
+            yield f"{path}.gates.{gate}: no subject has condition {name!r}"
+    measured = {"student_over_gold": "markers", "adapter_signal": "markers", "rubric": "rubric", "breaks": "breaks"}
+    for gate, metric in {**measured, "leakage": "markers"}.items():
+        if getattr(gates, gate) is not None and getattr(evaluation, metric) is None:
+            yield f"{path}.gates.{gate}: the evaluation measures no {metric}; add evaluations.*.{metric}"
+    if gates.win_rate and evaluation.pairwise is None:
+        yield f"{path}.gates.win_rate: the evaluation compares no pairs"
+    elif evaluation.pairwise and evaluation.pairwise.recorded is None:
+        pairs = [f"{first}_vs_{second}" for first, second in evaluation.compared]
+        for pair in gates.win_rate:
+            yield from known(f"{path}.gates.win_rate", pair, pairs, "pairs")
+    for number, guard in enumerate(gates.guards):
+        yield from _guard(f"{path}.gates.guards[{number}]", guard, evaluation)
+
+
+def _guard(path: str, guard: Guard, evaluation: Evaluation) -> Iterator[str]:
+    names = [*evaluation.subjects, *(evaluation.rubric.recorded if evaluation.rubric else [])]
+    for key in ("candidate", "baseline"):
+        yield from known(f"{path}.{key}", getattr(guard, key), names, "subjects")
+    if guard.metric == "rubric" and evaluation.rubric is None:
+        yield f"{path}.metric: the evaluation has no rubric"
+    if guard.metric == "capped" and evaluation.markers is None:
+        yield f"{path}.metric: the evaluation has no markers"
+    if guard.critical_failures and evaluation.rubric is None:
+        yield f"{path}.critical_failures: only a rubric tells critical failures"
+
+
+def _subject(study: Study, path: str, subject: Subject) -> Iterator[str]:
+    if subject.model is not None:
+        yield from known(f"{path}.model", subject.model, study.models, "models")
+        if fault := server_fault(subject.grammar, study.models.get(subject.model)):
+            yield f"{path}.grammar: models.{subject.model} cannot hold {subject.grammar!r}: {fault}"
+    if subject.adapter is not None:
+        yield from known(f"{path}.adapter", subject.adapter, study.adapters, "adapters")
+        if subject.grammar:
+            yield f"{path}.grammar: an adapter served by peft cannot hold a grammar; name an export"
+    if subject.export is not None:
+        yield from known(f"{path}.export", subject.export, study.exports, "exports")
+        export = study.exports.get(subject.export)
+        if export is not None:
+            yield from _serving(path, subject, export.quants, export.adapter_gguf)
+
+
+def _serving(path: str, subject: Subject, quants: list[str], adapter_gguf: bool) -> Iterator[str]:
+    serve = subject.serve or ""
+    made = sorted({*quants, "f16"})
+    if serve.startswith("gguf:") and serve.removeprefix("gguf:") not in made:
+        yield (
+            f"{path}.serve: export {subject.export!r} does not make {serve.removeprefix('gguf:')} "
+            f"(it makes {', '.join(made)}); add it to exports.{subject.export}.quants"
+        )
+    if serve == "gguf-adapter" and not adapter_gguf:
+        yield f"{path}.serve: export {subject.export!r} makes no adapter GGUF; set exports.{subject.export}.adapter_gguf"
+    if serve == "merged" and subject.grammar:
+        yield f"{path}.grammar: merged weights are served by transformers, which holds no grammar; use serve: gguf:f16"
