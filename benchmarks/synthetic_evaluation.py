@@ -313,7 +313,7 @@ def _marked(rows: list[Row]) -> Row:
     return {
         "role": rows[0]["role"], "raw": raw, "raw_interval": _around(raw, 0.2), "capped": capped, "capped_interval": _around(capped), "n": len(rows),
         "any": _mean([float(row["raw"] > 0) for row in rows]), "found": dict(found), "histogram": [counts[place] for place in range(len(MARKERS) + 1)],
-        "by_category": {k: {"capped": _mean([r["capped"] for r in v]), "raw": _mean([r["raw"] for r in v]), "n": len(v)} for k, v in _by(rows, "category").items()},
+        "by_category": {k: {"capped": _mean([r["capped"] for r in v]), "capped_interval": _around(_mean([r["capped"] for r in v])), "raw": _mean([r["raw"] for r in v]), "n": len(v)} for k, v in _by(rows, "category").items()},
     }  # fmt: skip
 
 

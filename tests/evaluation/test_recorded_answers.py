@@ -76,7 +76,11 @@ def test_a_set_that_is_not_touched_is_left_out(tmp_path: Path) -> None:
         ([line(1), line(2, 7)], "line 2: \"response\" must be text or null, found int"),
         ([line(1), "{broken"], "line 2: not JSON"),
         ([line(1), "[1]"], "line 2: expected an object, found list"),
-        ([line(9)], "no answer to any prompt"),
+        ([line(9)], "no answer to any prompt of this evaluation; ids have to match"),
+        ([line(1, None), line(2, None)], "all of its answers are null"),
+        ([line(1), line(2, "\ud83d cut")], "line 2: half a character"),
+        ([line(1), '{"id": "p-2", "id": "p-1", "response": "x"}'], "line 2: not JSON (a key comes twice)"),
+        ([line(1), '{"id": "p-2", "deep": ' + "[" * 100_000], "line 2: not JSON"),
         ([], "no answer to any prompt"),
     ],
 )  # fmt: skip
@@ -97,3 +101,26 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 def test_spaces_do_not_make_another_prompt(tmp_path: Path) -> None:
     assert len(replayed(tmp_path, [line(1, prompt=" Question  1?\n"), line(2)])) == 2
+
+
+def test_one_answer_with_two_judgements_is_one_sample(tmp_path: Path) -> None:
+    judged = [line(1, judge=judge, components={}) for judge in ("one", "two")]
+    assert [row["sample"] for row in replayed(tmp_path, [*judged, line(2)])] == [0, 0]
+    assert len(replayed(tmp_path, [line(1), line(1), line(2)])) == 3, (
+        "without judgements the same words are two samples"
+    )
+
+
+def test_one_id_in_two_sets_is_told_apart_by_its_prompt(tmp_path: Path) -> None:
+    plans = read_prompts(write(tmp_path, [line(1)], "a.jsonl"), "plans", recorded=True)
+    daily = read_prompts(write(tmp_path, [line(1, prompt="Another one?")], "b.jsonl"), "daily", recorded=True)
+    rows = replayed(tmp_path, [line(1, "first"), line(1, "second", prompt="Another one?")], [*plans, *daily])
+    assert {(row["set"], row["answer"]) for row in rows} == {("plans", "first"), ("daily", "second")}
+    bare = {"id": "p-1", "response": "which?"}
+    with pytest.raises(InputError, match="line 1: id 'p-1' stands for different prompts in the sets plans, daily"):
+        replayed(tmp_path, [bare], [*plans, *daily])
+
+
+def test_answers_to_no_prompt_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    replayed(tmp_path, [line(1), line(2), line(77)])
+    assert "1 answers belong to no prompt of this evaluation, such as p-77" in caplog.text

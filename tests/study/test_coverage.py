@@ -54,6 +54,17 @@ def test_a_category_that_the_set_leaves_out_counts_as_absent(tmp_path: Path) -> 
         load_plan(study(["voice"], [], categories=["facts"]), tmp_path, ROOT)
 
 
+def test_a_guard_by_the_rubric_needs_the_category_on_a_target_set(tmp_path: Path) -> None:
+    write(tmp_path, "facts", "voice")
+    entry = study(["voice"], [])
+    entry["evaluations"]["e"]["prompts"] = {
+        "facts": {"file": "prompts.jsonl", "categories": ["facts"]},
+        "talk": {"file": "prompts.jsonl", "categories": ["voice"], "role": "forgetting"},
+    }
+    with pytest.raises(StudyError, match="no prompt of a target set has category 'voice'; there are facts"):
+        load_plan(entry, tmp_path, ROOT)
+
+
 def test_recorded_judgements_tell_categories_too(tmp_path: Path) -> None:
     write(tmp_path, "facts")
     guard = {"candidate": "a", "baseline": "b", "categories": ["facts", "voice"]}
@@ -90,6 +101,33 @@ def test_a_data_folder_stands_in_paths(tmp_path: Path) -> None:
         ({"gates": {"guards": [{"candidate": "c", "baseline": "b", "categories": ["facts"]}]}}, "no 'c' in subjects"),
         ({"subjects": {"a": {"recorded": "prompts.jsonl", "system": "prompts.jsonl"}}}, "recorded answers are given"),
         ({"subjects": {}, "rubric": None}, "needs subjects, or recorded"),
+        ({"pairwise": {"round_robin": ["a", "a"], "judges": ["m"]}}, "each once"),
+        ({"pairwise": {"recorded": "prompts.jsonl", "reasons": True}}, "reasons: verdicts are recorded"),
+        ({"pairwise": {"pairs": [["a", "b"]], "judges": ["m"], "axes": ["overall"]}}, "no word of a verdict"),
+        ({"pairwise": {"pairs": [["a", "b"]], "judges": ["m"], "axes": ["A-b", "a_B"]}}, "names that differ"),
+        ({"rubric": {"recorded": {"a": "prompts.jsonl"}, "limit": 3}}, "limit: judgements are recorded"),
+        ({"breaks": {"limit": 3}}, "only judges have a limit"),
+        ({"gates": {"checks": 0.5}}, "measures no checks"),
+        ({"markers": "data/framework/markers.yaml", "gates": {"leakage": 0.1}}, "no prompt set has role forgetting"),
+        ({"gates": {"rubric": 5}}, "no subject has condition 'student'"),
+        (
+            {
+                "rubric": {"judges": ["m"], "subjects": ["a"]},
+                "gates": {"guards": [{"candidate": "a", "baseline": "b", "categories": ["facts"]}]},
+            },
+            "'b' is not judged by the rubric",
+        ),
+        (
+            {
+                "rubric": {"judges": ["m"], "limit": 2},
+                "gates": {"guards": [{"candidate": "a", "baseline": "b", "categories": ["facts"]}]},
+            },
+            "rubric.limit would leave",
+        ),
+        (
+            {"gates": {"guards": [{"candidate": "a", "baseline": "b", "categories": ["facts"], "metric": "checks"}]}},
+            "measures no checks",
+        ),
     ],
 )
 def test_faults_of_an_evaluation(tmp_path: Path, change: dict, words: str) -> None:
@@ -99,3 +137,33 @@ def test_faults_of_an_evaluation(tmp_path: Path, change: dict, words: str) -> No
     with pytest.raises(StudyError) as caught:
         load_plan(entry, tmp_path, ROOT)
     assert words in str(caught.value)
+
+
+def test_a_round_robin_does_not_ask_a_named_pair_again(tmp_path: Path) -> None:
+    write(tmp_path, "facts")
+    entry = study([], [])
+    entry["evaluations"]["e"]["subjects"]["c"] = {"model": "m"}
+    entry["evaluations"]["e"]["pairwise"] = {"pairs": [["b", "a"]], "round_robin": ["a", "b", "c"], "judges": ["m"]}
+    plan = load_plan(entry, tmp_path, ROOT)
+    assert plan.recipe_pairwise("e")["pairs"] == [["b", "a"], ["a", "c"], ["b", "c"]]
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        ({"backend": "openai", "base_url": "http://a/v1", "model": "qwen/qwen3.6-plus"}, "qwen"),
+        ({"backend": "openai", "base_url": "http://a/v1", "model": "together/Qwen2.5-7B-Instruct"}, "qwen"),
+        ({"backend": "openai", "base_url": "http://a/v1", "model": "o3-mini"}, "gpt"),
+        ({"backend": "openai", "base_url": "http://a/v1", "model": "HuggingFaceTB/SmolLM2-1.7B"}, "smollm"),
+        ({"backend": "openai", "base_url": "http://a/v1", "model": "house-model-7"}, None),
+        ({"backend": "openai", "base_url": "http://a/v1", "model": "house-model-7", "family": "ours"}, "ours"),
+        ({"backend": "llama_cpp", "weights": "embedded"}, "smollm"),
+    ],
+)
+def test_families_are_told_or_guessed(tmp_path: Path, model: dict, family: str | None) -> None:
+    write(tmp_path, "facts")
+    entry = study([], [])
+    entry["models"] = {"m": model}
+    report = load_plan(entry, tmp_path, ROOT).recipe_report("e")
+    assert report["families"] == {"a": family, "b": family}
+    assert report["judge_families"] == {"m": family}

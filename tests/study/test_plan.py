@@ -146,6 +146,7 @@ ONLY_ONE = {
     "dataset",
     "condition",
     "preferences",
+    "role",
 }
 IDLE = {
     ("evaluations", "framework", "gates"): "report",
@@ -294,3 +295,16 @@ def test_references_of_the_plan_lead_to_files_that_jobs_make() -> None:
     assert plan.inputs_subject("framework", "packed")["digests"] == ["results/exports/mixed/digests/Q4_K_M.json"]
     assert plan.ggufs("mixed") == ["f16", "Q4_K_M", "Q8_0", "adapter"]
     assert plan.modelfile_gguf("mixed") == "Q4_K_M"
+
+
+def test_a_file_that_moves_from_one_part_of_a_subject_to_another_is_seen() -> None:
+    framework = FULL["evaluations"]["framework"]
+    told = set()
+    files = {"system": "data/framework/system.md", "context": ["data/framework/system.md"]}
+    ways = [{"system": files["system"]}, {"context": files["context"]}, {"wrap": files["system"]}]
+    ways += [{"system": files["system"], "context": files["context"]}, {"context": files["context"] * 2}]
+    for way in ways:
+        subjects = {**framework["subjects"], "vanilla": {"condition": "vanilla", "model": "smollm2", **way}}
+        plan = load_plan(put(FULL, ("evaluations", "framework", "subjects"), subjects), ROOT, ROOT)
+        told.add(canonical_json(plan.recipe_subject("framework", "vanilla")))
+    assert len(told) == len(ways)

@@ -18,7 +18,7 @@ def permutation_p(differences: Sequence[float]) -> float | None:
     """Two-sided p of the sign-flip test: how often random signs give a sum as far from zero (Fisher 1935).
 
     One difference a prompt, so that the test is clustered by prompt. Exact up to 2^14 assignments and where all
-    magnitudes are equal (the sign test), else 20,000 seeded draws, the data counting as one more so that p is never
+    magnitudes are equal (the sign test, for yes and no McNemar's exact one), else 20,000 seeded draws, the data counting as one more so that p is never
     zero; with more than `LARGE` different magnitudes the normal limit. The order of the differences does not matter.
     None without any, 1 where all are zero. Raises `EvaluationError` for what is no finite number.
     """
@@ -62,15 +62,6 @@ def _random_sums(levels: np.ndarray, counts: np.ndarray) -> np.ndarray:
         pluses = np.unpackbits(rng.integers(0, 256, (DRAWS, -(-len(some) // 8)), np.uint8), axis=1, count=len(some))
         sums += 2 * (pluses @ some) - some.sum()
     return sums
-
-
-def mcnemar_p(wins: int, losses: int) -> float | None:
-    """Two-sided p of the exact McNemar test of paired yes-and-no outcomes; None without one that differs.
-
-    `wins` counts the pairs that only the first passed, `losses` those that only the second did (McNemar 1947; the
-    exact form is the sign test). It takes pairs as independent: one a prompt.
-    """
-    return sign_test(wins, losses)
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

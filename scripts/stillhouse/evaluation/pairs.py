@@ -15,10 +15,11 @@ from stillhouse.evaluation.power import POWER, detectable, prompts_needed
 from stillhouse.evaluation.statistics import (
     LEVEL,
     POINTS,
-    Comparison,
+    SHARE,
     Estimate,
     comparisons,
     estimate,
+    in_both_orders,
     mean,
 )
 
@@ -48,31 +49,25 @@ class Usable:
 def usable(rows: Sequence[Row]) -> Usable:
     """Which verdicts count.
 
-    A comparison asked in both orders counts when both have a verdict: one order alone would carry the judge's taste
-    for a place. One that was asked in one order only, as in recorded runs, counts as it is.
+    A judge's question that was asked in both orders counts by repeats that have a verdict in both: one order alone would
+    carry the judge's taste for a place. One that was asked in one order only, as in recorded runs, counts as it is.
     """
     kept: list[Row] = []
     both: list[tuple[Row, Row]] = []
-    for orders in comparisons(rows):
-        pairs = _complete(orders)
-        both += pairs
-        kept += chain.from_iterable(pairs)
-        if len(orders) == 1:
-            kept += [row for row in chain.from_iterable(orders.values()) if row["verdict"] is not None]
+    for repeats in comparisons(rows):
+        if len({order for orders in repeats for order in orders}) > 1:
+            pairs = [pair for orders in repeats for pair in in_both_orders(orders)]
+            both += pairs
+            kept += chain.from_iterable(pairs)
+        else:
+            asked = chain.from_iterable(same for orders in repeats for same in orders.values())
+            kept += [row for row in asked if row["verdict"] is not None]
     unscored = sum(row["verdict"] is None for row in rows)
     return Usable(kept, both, unscored, len(rows) - unscored - len(kept))
 
 
-def _complete(orders: Comparison) -> list[tuple[Row, Row]]:
-    """The pairs of verdicts of a comparison that has both orders."""
-    if len(orders) < 2:
-        return []
-    pairs = zip(orders["first_second"], orders["second_first"], strict=False)
-    return [(one, other) for one, other in pairs if one["verdict"] is not None and other["verdict"] is not None]
-
-
 def compare(rows: Sequence[Row], *, level: float = LEVEL, power: float = POWER) -> dict[str, Any]:
-    """Everything that is told of a pair: `compare_short`, and prompts, flip_n, incomplete, p, mde, prompts_needed.
+    """Everything that is told of a pair: `compare_short`, and prompts, incomplete, p, mde, prompts_needed.
 
     `p` is two-sided, from random signs of the prompts' points beyond one half. `mde` is the distance from one half
     that so many prompts would show with this power, `prompts_needed` how many it would take for the distance observed.
@@ -83,7 +78,6 @@ def compare(rows: Sequence[Row], *, level: float = LEVEL, power: float = POWER) 
     return {
         **_short(found, rate),
         "prompts": rate.prompts,
-        "flip_n": len(found.both),
         "incomplete": found.incomplete,
         "p": permutation_p(beyond_even(found.rows)),
         "mde": detectable(rate.deviation, rate.prompts, power=power, level=level),
@@ -92,13 +86,14 @@ def compare(rows: Sequence[Row], *, level: float = LEVEL, power: float = POWER) 
 
 
 def compare_short(rows: Sequence[Row], *, level: float = LEVEL) -> dict[str, Any]:
-    """win, tie, loss, n, rate, interval, flip_rate (over comparisons in both orders) and unscored."""
+    """win, tie, loss, n, rate, interval, flip_rate over flip_n comparisons in both orders, and unscored."""
     found = usable(rows)
     return _short(found, _rate(found.rows, level))
 
 
 def _short(found: Usable, rate: Estimate) -> dict[str, Any]:
-    return {**_counted(found.rows, rate), "flip_rate": mean(found.flips), "unscored": found.unscored}
+    flips = {"flip_rate": mean(found.flips), "flip_n": len(found.both)}
+    return {**_counted(found.rows, rate), **flips, "unscored": found.unscored}
 
 
 def _counted(rows: list[Row], rate: Estimate) -> dict[str, Any]:
@@ -114,7 +109,7 @@ def _counted(rows: list[Row], rate: Estimate) -> dict[str, Any]:
 
 
 def _rate(rows: Iterable[Row], level: float) -> Estimate:
-    return estimate(((row["prompt_id"], POINTS[row["verdict"]]) for row in rows), bounds=(0.0, 1.0), level=level)
+    return estimate(((row["prompt_id"], POINTS[row["verdict"]]) for row in rows), bounds=SHARE, level=level)
 
 
 def beyond_even(rows: Iterable[Row]) -> list[float]:
@@ -132,6 +127,25 @@ def compare_by(rows: Sequence[Row], column: str, *, level: float = LEVEL) -> dic
         if row[column] is not None:
             groups[row[column]].append(row)
     return {value: compare_short(groups[value], level=level) for value in sorted(groups)}
+
+
+def control_facts(rows: Sequence[Row]) -> dict[str, Any]:
+    """decided_share, identical: of an A/A control's usable verdicts the share that are no tie, and how many were on one
+    text that stood on both sides.
+
+    The rate alone could not fail a judge that goes by the place: asked in both orders it is exactly one half.
+    """
+    kept = usable(rows).rows
+    return {
+        "decided_share": mean([float(row["verdict"] != "tie") for row in kept]),
+        "identical": sum(second_sample(row) == row["sample"] for row in kept),
+    }
+
+
+def second_sample(row: Row) -> int:
+    """Which answer of the pair's second subject is meant; a control compares a subject's first with its second."""
+    told = row.get("second_sample")
+    return row["sample"] if told is None else told
 
 
 def compare_axes(rows: Sequence[Row], *, level: float = LEVEL) -> dict[str, dict[str, Any]]:

@@ -27,7 +27,7 @@ def replay_recorded(rows: list[Row], recorded: Path, settings: SubjectSettings, 
         InputError: the file cannot be read, or a line is no recorded answer, or answers another prompt.
         EvaluationError: some prompts of a set have an answer and others have not, or none has one.
     """
-    answers = _by_id(recorded, rows)
+    answers = _by_prompt(recorded, rows)
     _refuse_gaps(rows, answers, recorded)
     responses = [
         {
@@ -40,38 +40,83 @@ def replay_recorded(rows: list[Row], recorded: Path, settings: SubjectSettings, 
             "calls": [],
         }
         for row in sorted(rows, key=lambda row: (row["set"], row["prompt_id"]))
-        for sample, text in enumerate(text for text in answers.get(row["id"], []) if text is not None)
+        for sample, text in enumerate(text for text in answers.get(_place(row), []) if text is not None)
     ]
-    if not responses:
-        raise EvaluationError(f"{recorded}: no answer to any prompt of this evaluation; ids have to match")
-    write_parquet(target, responses, RESPONSES)
     absent = sum(text is None for texts in answers.values() for text in texts)
+    if not responses:
+        why = "all of its answers are null" if absent else "ids have to match"
+        raise EvaluationError(f"{recorded}: no answer to any prompt of this evaluation; {why}")
+    write_parquet(target, responses, RESPONSES)
     if absent:
         logger.warning("%s: %d answers are null and count as absent", recorded, absent)
     return {"rows": len(responses), "recorded": sum(map(len, answers.values())), "absent": absent}
 
 
-def _by_id(recorded: Path, rows: list[Row]) -> dict[str, list[str | None]]:
-    prompts = {row["id"]: " ".join(row["prompt"].split()) for row in rows}
-    answers: dict[str, list[str | None]] = defaultdict(list)
+def _place(row: Row) -> tuple[str, str]:
+    return row["set"], row["id"]
+
+
+def _by_prompt(recorded: Path, rows: list[Row]) -> dict[tuple[str, str], list[str | None]]:
+    """Answers by set and id of the prompt that they belong to, each in the file's order."""
+    prompts: dict[str, dict[str, str]] = defaultdict(dict)  # by id: text by set
+    for row in rows:
+        prompts[row["id"]][row["set"]] = _spaced(row["prompt"])
+    answers: dict[tuple[str, str], list[str | None]] = defaultdict(list)
+    judged: set[tuple[str, str | None]] = set()
+    foreign: list[str] = []
     for number, line in read_lines(recorded):
-        place = f"{recorded} line {number}"
-        if line.get("id") in (None, "") or "response" not in line:
-            raise InputError(f'{place}: expected {{"id", "response"}}, found keys {", ".join(line) or "none"}')
-        name, response, prompt = str(line["id"]), line["response"], line.get("prompt")
-        if response is not None and not isinstance(response, str):
-            raise InputError(f'{place}: "response" must be text or null, found {type(response).__name__}')
-        if isinstance(prompt, str) and name in prompts and " ".join(prompt.split()) != prompts[name]:
-            raise InputError(f"{place}: id {name!r}: {MISMATCH}")
-        answers[name].append(response)
+        name, response = _answer(line, f"{recorded} line {number}")
+        if "components" in line and (name, response) in judged:
+            continue  # one more judgement of the same answer
+        judged.add((name, response))
+        sets = _sets_of(name, line.get("prompt"), prompts.get(name, {}), f"{recorded} line {number}")
+        foreign += [] if sets else [name]
+        for key in sets:
+            answers[key, name].append(response)
+    if foreign:
+        told = (recorded, len(foreign), ", ".join(foreign[:3]))
+        logger.warning("%s: %d answers belong to no prompt of this evaluation, such as %s", *told)
     return answers
 
 
-def _refuse_gaps(rows: list[Row], answers: dict[str, list[str | None]], recorded: Path) -> None:
-    answered = Counter(row["set"] for row in rows if row["id"] in answers)
-    missing = [f"{row['id']} of set {row['set']}" for row in rows if row["id"] not in answers and answered[row["set"]]]
-    if missing:
-        raise EvaluationError(f"{recorded}: no answer to {len(missing)} prompts, such as {', '.join(missing[:3])}")
+def _answer(line: Row, place: str) -> tuple[str, str | None]:
+    """Id and answer of a line."""
+    if line.get("id") in (None, "") or "response" not in line:
+        raise InputError(f'{place}: expected {{"id", "response"}}, found keys {", ".join(line) or "none"}')
+    response = line["response"]
+    if response is not None and not isinstance(response, str):
+        raise InputError(f'{place}: "response" must be text or null, found {type(response).__name__}')
+    try:
+        (response or "").encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{place}: half a character ({error.reason}), which cannot be written") from None
+    return str(line["id"]), response
+
+
+def _sets_of(name: str, prompt: object, known: dict[str, str], place: str) -> list[str]:
+    """The sets whose prompt `name` a line answers: those with its text, or the only ones with its id."""
+    texts = set(known.values())
+    if isinstance(prompt, str) and known:
+        found = [key for key, text in known.items() if text == _spaced(prompt)]
+        if not found:
+            raise InputError(f"{place}: id {name!r}: {MISMATCH}")
+        return found
+    if len(texts) > 1:
+        sets = ", ".join(known)
+        raise InputError(f"{place}: id {name!r} stands for different prompts in the sets {sets}; give its prompt too")
+    return list(known)
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _refuse_gaps(rows: list[Row], answers: dict[tuple[str, str], list[str | None]], recorded: Path) -> None:
+    answered = Counter(row["set"] for row in rows if _place(row) in answers)
+    gaps = [row for row in rows if _place(row) not in answers and answered[row["set"]]]
+    if gaps:
+        shown = ", ".join(f"{row['id']} of set {row['set']}" for row in gaps[:3])
+        raise EvaluationError(f"{recorded}: no answer to {len(gaps)} prompts, such as {shown}")
 
 
 def read_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -90,9 +135,17 @@ def read_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except ValueError as error:
+            value = json.loads(line, object_pairs_hook=_no_repeats)
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{file} line {number}: not JSON ({error})") from None
         if not isinstance(value, dict):
             raise InputError(f"{file} line {number}: expected an object, found {type(value).__name__}")
         yield number, value
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key that comes twice the last would count, and nobody would know."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key comes twice")
+    return found

@@ -58,7 +58,7 @@ class ReportSettings(Section):
     evaluation: str
     subjects: dict[str, dict[str, Any]]  # as the study describes them, in its order
     sets: dict[str, str]  # role (target or forgetting) by prompt set, in the study's order
-    order: list[str] = []  # names of subjects and sets in the study's order, which the JSON of a recipe does not keep
+    order: dict[str, list[str]] = {}  # names of `subjects` and `sets` in the study's order, which a recipe's JSON loses
     gates: Gates = Gates()
     rules: Rules = Rules()
     categories: list[str] = []  # categories that the report must show
@@ -71,11 +71,8 @@ class ReportSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _in_order(cls, value: dict[str, Any]) -> dict[str, Any]:
-        place = {name: number for number, name in enumerate(value.get("order", []))}
-        last = len(place)
-        ordered = {
-            key: dict(sorted(value[key].items(), key=lambda item: place.get(item[0], last)))
-            for key in ("subjects", "sets")
-            if isinstance(value.get(key), dict)
-        }
-        return {**value, **ordered}
+        found = dict(value)
+        for key, names in value.get("order", {}).items():
+            place = {name: number for number, name in enumerate(names)}
+            found[key] = dict(sorted(value[key].items(), key=lambda item: place.get(item[0], len(place))))
+        return found

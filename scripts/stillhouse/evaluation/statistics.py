@@ -20,12 +20,15 @@ LARGE = 2000
 """Above so many different magnitudes a permutation test takes its normal limit."""
 DIGITS = 6
 SHARE = (0.0, 1.0)
+"""Bounds of a share."""
 UNSEEN, UNSEEN_GRADED = 1.0, 0.5
 """Unseen prompts that an interval allows for, of a share and of scores or differences (see `estimate`)."""
 POINTS = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 Observations = Iterable[tuple[Hashable, float]]
 """(prompt, value) of each observation; prompts are told apart by equality."""
+Judged = Iterable[tuple[Hashable, str | None, float]]
+"""(prompt, judge, value) of each observation; None where it is no judge's."""
 Bounds = tuple[float, float]
 """Lowest and highest value that an observation can have."""
 
@@ -52,6 +55,11 @@ class Estimate:
 def rounded(value: float | None) -> float | None:
     """Six digits behind the point, so that no report hangs on the last bit of a sum; None for NaN."""
     return None if value is None or math.isnan(value) else round(float(value), DIGITS) + 0.0
+
+
+def percent(share: float) -> str:
+    """A share as a sentence tells it, with three digits: 1 of 1000 is 0.1 %, never nothing."""
+    return f"{100 * share:.3g} %"
 
 
 def ends(interval: Interval) -> list[float]:
@@ -119,6 +127,19 @@ def paired_difference(
     return Estimate(rounded(clusters.mean), ends(found), clusters.number, clusters.number, clusters.deviation)
 
 
+def matched(first: Judged, second: Judged) -> tuple[list[tuple[Hashable, float]], list[tuple[Hashable, float]]]:
+    """Both sides' observations (prompt, mean) of the cells (prompt, judge) that both have, in the order of first.
+
+    Judges differ in their level. Were each side's mean taken over the judges that happened to give it a score, a missing
+    verdict would move it towards the others' level, and two equal subjects would differ. What no judge gave has None for
+    a judge, so that its cells are prompts.
+    """
+    mine, theirs = (_means(((prompt, judge), value) for prompt, judge, value in side) for side in (first, second))
+    cells = [cell for cell in mine if cell in theirs]
+    one, other = ([(cell[0], side[cell]) for cell in cells] for side in (mine, theirs))
+    return one, other
+
+
 def prompt_differences(first: Observations, second: Observations) -> list[float]:
     """First's mean minus second's for every prompt that both have, in the order of first."""
     mine, theirs = _means(first), _means(second)
@@ -157,34 +178,34 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     return rounded(float(stats.spearmanr(first, second).statistic))
 
 
-Comparison = dict[str, list[dict[str, Any]]]
+Row = dict[str, Any]
+Comparison = dict[str, list[Row]]
 """The verdicts of one comparison by order."""
 
 
-def comparisons(verdicts: Iterable[dict[str, Any]]) -> list[Comparison]:
-    """Verdicts, given or not, by comparison and order, sorted.
+def comparisons(verdicts: Iterable[Row]) -> list[list[Comparison]]:
+    """Verdicts, given or not: by question, then by comparison, then by order; questions and comparisons sorted.
 
-    A comparison is one judge's, of one prompt's answers of one sample, in one repeat; rows without the columns
-    `sample` and `repeat` have one of each.
+    A question is one judge's, of one line of one prompt's answers of one sample: recorded lines of different ids are
+    different questions, although their prompts may have one text. A comparison is one repeat of it. Rows without the
+    columns `sample` and `repeat` have one of each.
     """
-    asked: dict[tuple[Any, ...], Comparison] = defaultdict(lambda: defaultdict(list))
+    asked: dict[tuple[Any, ...], dict[int, Comparison]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for row in verdicts:
-        key = (
-            row["first"], row["second"], row["set"], row["prompt_id"], row.get("sample") or 0,
-            row["judge"] or "", row.get("repeat") or 0,
+        question = (
+            row["first"], row["second"], row["set"], row["prompt_id"], row["id"], row.get("sample") or 0,
+            row["judge"] or "",
         )  # fmt: skip
-        asked[key][row["order"]].append(row)
-    return [asked[key] for key in sorted(asked)]
+        asked[question][row.get("repeat") or 0][row["order"]].append(row)
+    return [[repeats[repeat] for repeat in sorted(repeats)] for _, repeats in sorted(asked.items())]
 
 
-def complete_pairs(verdicts: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """(shown first_second, shown second_first) of every comparison that has a verdict in both orders.
+def in_both_orders(orders: Comparison) -> list[tuple[Row, Row]]:
+    """(shown first_second, shown second_first) of one comparison, as far as both have a verdict."""
+    pairs = zip(orders.get("first_second", ()), orders.get("second_first", ()), strict=False)
+    return [(one, other) for one, other in pairs if one["verdict"] is not None and other["verdict"] is not None]
 
-    One order alone would carry the judge's taste for a place into the rate.
-    """
-    return [
-        (one, other)
-        for orders in comparisons(verdicts)
-        for one, other in zip(orders["first_second"], orders["second_first"], strict=False)
-        if one["verdict"] is not None and other["verdict"] is not None
-    ]
+
+def complete_pairs(verdicts: Iterable[Row]) -> list[tuple[Row, Row]]:
+    """`in_both_orders` of every comparison: one order alone would carry the judge's taste for a place into the rate."""
+    return [pair for repeats in comparisons(verdicts) for orders in repeats for pair in in_both_orders(orders)]

@@ -67,14 +67,17 @@ def _marked(rows: list[Row], markers: int | None, level: float) -> dict[str, Any
         "any": mean([float(row["raw"] > 0) for row in rows]),
         "found": dict(sorted(Counter(marker for row in rows for marker in row["matched"]).items())),
         "histogram": [counts[number] for number in range(max(counts) + 1)],
-        "by_category": {
-            category: {
-                "capped": mean([row["capped"] for row in same]),
-                "raw": mean([row["raw"] for row in same]),
-                "n": len(same),
-            }
-            for category, same in _by_category(rows)
-        },
+        "by_category": {category: _marked_category(same, level) for category, same in _by_category(rows)},
+    }
+
+
+def _marked_category(rows: list[Row], level: float) -> dict[str, Any]:
+    capped = estimate([(row["prompt_id"], row["capped"]) for row in rows], bounds=UNIT, level=level)
+    return {
+        "capped": capped.mean,
+        "capped_interval": capped.interval,
+        "raw": mean([row["raw"] for row in rows]),
+        "n": capped.n,
     }
 
 

@@ -77,7 +77,7 @@ def _row(file: Path, number: int, line: str, set_name: str) -> dict[str, Any]:
     try:
         entry = json.loads(line, parse_constant=_refuse_constant)
         canonical_json(entry).encode()  # half a surrogate pair cannot be written as UTF-8
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: not JSON ({error})") from None
     if not isinstance(entry, dict):
         raise InputError(f'{place}: expected an object like {{"id": ..., "prompt": ...}}')

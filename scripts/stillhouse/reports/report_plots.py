@@ -141,7 +141,7 @@ def markers_by_category(report: Report) -> Plot | None:
                 found = item["markers"].get(key, {"by_category": {}})["by_category"].get(category)
                 if found:
                     href = links.answers(subject=name, set=key, category=category)
-                    marks = [SHARES.mark(found["capped"], found.get("interval"), _kind(item))]
+                    marks = [SHARES.mark(found["capped"], found["capped_interval"], _kind(item))]
                     lines.append(Line(name, number(found["capped"]), f"n {found['n']}", href, marks))
             groups += [Group(f"{category.replace('_', ' ')} · {key}", lines)] if lines else []
     return Plot(_flat(groups), SHARES.ticks(number)) if groups else None

@@ -20,27 +20,34 @@ def uncovered_categories(study: Study, files: StudyFiles) -> list[str]:
 
 
 def _uncovered(path: str, evaluation: Evaluation, files: StudyFiles) -> Iterator[str]:
-    wanted = [(f"{path}.categories", evaluation.categories)]
-    wanted += [(f"{path}.gates.guards[{n}].categories", g.categories) for n, g in enumerate(evaluation.gates.guards)]
-    if not any(categories for _, categories in wanted):
+    wanted = [(f"{path}.categories", evaluation.categories, "every")]
+    wanted += [
+        (
+            f"{path}.gates.guards[{number}].categories",
+            guard.categories,
+            "target" if guard.metric == "rubric" else "every",
+        )
+        for number, guard in enumerate(evaluation.gates.guards)
+    ]
+    if not any(categories for _, categories, _ in wanted):
         return
-    present = {category for item in _sets(evaluation) for category in _categories(item, files)}
-    for key, categories in wanted:
+    found = [(item.role, category) for item in _sets(evaluation) for category in _categories(item, files)]
+    for key, categories, role in wanted:
+        present = {category for own, category in found if role in ("every", own)}
         missing = [category for category in categories if category not in present]
         if missing:
+            where = "prompt of a target set" if role == "target" else "prompt of the evaluation"
             yield (
-                f"{key}: no prompt of the evaluation has category {', '.join(map(repr, missing))}; "
-                f"its prompts have {', '.join(sorted(present)) or 'no categories'}"
+                f"{key}: no {where} has category {', '.join(map(repr, missing))}; "
+                f"there are {', '.join(sorted(present)) or 'no categories'}"
             )
 
 
 def _sets(evaluation: Evaluation) -> list[EvaluationSet]:
-    """The prompt sets; without any, the recorded files tell the categories."""
-    if evaluation.prompts:
-        return list(evaluation.prompts.values())
-    recorded = [subject.recorded for subject in evaluation.subjects.values()]
-    recorded += list(evaluation.rubric.recorded.values()) if evaluation.rubric else []
-    return [EvaluationSet(file=file) for file in dict.fromkeys(recorded) if file is not None]
+    """The prompt sets, and the recorded judgements of subjects that have no answers here."""
+    recorded = evaluation.rubric.recorded if evaluation.rubric else {}
+    alone = [file for name, file in recorded.items() if name not in evaluation.subjects]
+    return [*evaluation.sets.values(), *(EvaluationSet(file=file) for file in dict.fromkeys(alone))]
 
 
 def _categories(item: EvaluationSet, files: StudyFiles) -> Iterator[str]:

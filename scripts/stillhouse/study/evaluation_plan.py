@@ -125,6 +125,13 @@ class EvaluationParts(Parts):
             "serve": subject.serve or ("peft" if kind == "adapter" else None),
             "model": self.identity(subject.model) if subject.model else None,
             "context": self._context(subject),
+            # which text plays which part: the inputs alone do not tell a file that moved from one key to another
+            "texts": {
+                "system": subject.system is not None,
+                "context": len(subject.context),
+                "wrap": subject.wrap is not None,
+                "grammar": subject.grammar is not None,
+            },
             "roles": {key: item.role for key, item in entry.sets.items()},
             "samples": entry.samples,
             "sampling": entry.sampling.model_dump(),
@@ -266,7 +273,7 @@ class EvaluationParts(Parts):
             "evaluation": evaluation,
             "subjects": {name: self._described(subject) for name, subject in entry.subjects.items()},
             "sets": {name: item.role for name, item in entry.sets.items()},
-            "order": [*entry.subjects, *entry.sets],
+            "order": {"subjects": list(entry.subjects), "sets": list(entry.sets)},
             "gates": entry.gates.model_dump(),
             "rules": entry.rules.model_dump(),
             "categories": list(entry.categories),

@@ -2,10 +2,21 @@
 
 from collections.abc import Iterator
 
-from stillhouse.study.evaluations import Evaluation, Guard, Subject
+from stillhouse.study.evaluations import Evaluation, Rubric, Subject
 from stillhouse.study.faults import nearest
+from stillhouse.study.gates import Guard
 from stillhouse.study.grammars import server_fault
 from stillhouse.study.study import Study
+
+GATES = {
+    "student_over_gold": ("markers", {"student", "gold"}),
+    "leakage": ("markers", {"student"}),
+    "adapter_signal": ("markers", {"student", "ablation"}),
+    "rubric": ("rubric", {"student"}),
+    "breaks": ("breaks", {"student"}),
+    "checks": ("checks", {"student"}),
+}
+"""By gate: what must be measured, and the conditions that it needs."""
 
 
 def known(path: str, found: str, names: dict | list[str], section: str) -> Iterator[str]:
@@ -53,14 +64,16 @@ def _pairwise(path: str, evaluation: Evaluation) -> Iterator[str]:
 
 def _gates(path: str, evaluation: Evaluation) -> Iterator[str]:
     gates, conditions = evaluation.gates, {s.condition or name for name, s in evaluation.subjects.items()}
-    needed = {"student_over_gold": {"student", "gold"}, "adapter_signal": {"student", "ablation"}}
-    for gate, names in needed.items():
-        for name in sorted(names - conditions) if getattr(gates, gate) is not None else []:
+    conditions |= set(evaluation.rubric.recorded) if evaluation.rubric else set()
+    for gate, (metric, names) in GATES.items():
+        if getattr(gates, gate) is None:
+            continue
+        for name in sorted(names - conditions):
             yield f"{path}.gates.{gate}: no subject has condition {name!r}"
-    measured = {"student_over_gold": "markers", "adapter_signal": "markers", "rubric": "rubric", "breaks": "breaks"}
-    for gate, metric in {**measured, "leakage": "markers"}.items():
-        if getattr(gates, gate) is not None and getattr(evaluation, metric) is None:
+        if not getattr(evaluation, metric):
             yield f"{path}.gates.{gate}: the evaluation measures no {metric}; add evaluations.*.{metric}"
+    if gates.leakage is not None and all(item.role != "forgetting" for item in evaluation.sets.values()):
+        yield f"{path}.gates.leakage: no prompt set has role forgetting"
     if gates.win_rate and evaluation.pairwise is None:
         yield f"{path}.gates.win_rate: the evaluation compares no pairs"
     elif evaluation.pairwise and evaluation.pairwise.recorded is None:
@@ -75,12 +88,24 @@ def _guard(path: str, guard: Guard, evaluation: Evaluation) -> Iterator[str]:
     names = [*evaluation.subjects, *(evaluation.rubric.recorded if evaluation.rubric else [])]
     for key in ("candidate", "baseline"):
         yield from known(f"{path}.{key}", getattr(guard, key), names, "subjects")
-    if guard.metric == "rubric" and evaluation.rubric is None:
-        yield f"{path}.metric: the evaluation has no rubric"
-    if guard.metric == "capped" and evaluation.markers is None:
-        yield f"{path}.metric: the evaluation has no markers"
+    metric = {"capped": "markers"}.get(guard.metric, guard.metric)
+    if not getattr(evaluation, metric):
+        yield f"{path}.metric: the evaluation measures no {metric}; add evaluations.*.{metric}"
     if guard.critical_failures and evaluation.rubric is None:
         yield f"{path}.critical_failures: only a rubric tells critical failures"
+    if guard.metric == "rubric" and evaluation.rubric:
+        yield from _guarded_rubric(path, guard, evaluation.rubric)
+
+
+def _guarded_rubric(path: str, guard: Guard, rubric: Rubric) -> Iterator[str]:
+    """A guard by the rubric needs both subjects judged, on all prompts of its categories."""
+    judged = {*rubric.recorded, *(rubric.subjects or [])}
+    for key in ("candidate", "baseline"):
+        name = getattr(guard, key)
+        if name not in judged and (rubric.subjects is not None or not rubric.judges):
+            yield f"{path}.{key}: {name!r} is not judged by the rubric; add it to rubric.subjects"
+    if rubric.limit is not None:
+        yield f"{path}: rubric.limit would leave guarded categories out by chance; take it away"
 
 
 def _subject(study: Study, path: str, subject: Subject) -> Iterator[str]:

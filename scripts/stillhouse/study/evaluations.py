@@ -3,14 +3,26 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from stillhouse.study.base import Name, Sampling, Section, Share
+from stillhouse.study.base import Name, Sampling, Section
+from stillhouse.study.gates import Category, Gates, Rules
 
 SERVE_PATTERN = re.compile(r"peft|merged|gguf-adapter|gguf:[A-Za-z0-9_]+")
 
 
-Category = Annotated[str, StringConstraints(min_length=1)]
+# Words that a judge's reply or a recorded verdict uses for the verdict itself.
+VERDICT_WORDS = ("verdict", "overall", "winner", "pick", "choice", "preferred", "better", "reason", "rationale")
+
+
+def _axes(names: list[str]) -> list[str]:
+    """Refuse axes that a reader of replies would take for the verdict, or for each other."""
+    plain = [name.lower().replace("-", "_") for name in names]
+    taken = [name for name, word in zip(names, plain, strict=True) if word in VERDICT_WORDS]
+    if taken or len(set(plain)) < len(plain):
+        found = repr(taken[0]) if taken else ", ".join(names)
+        raise ValueError(f"expected names that differ and are no word of a verdict; found {found}")
+    return names
 
 
 class EvaluationSet(Section):
@@ -74,6 +86,9 @@ class Rubric(Section):
     def _somebody_judges(self) -> "Rubric":
         if not self.judges and not self.recorded:
             raise ValueError("needs judges, or recorded judgements")
+        idle = [key for key in ("subjects", "repeats", "limit") if not self.judges and key in self.model_fields_set]
+        if idle:
+            raise ValueError(f"{idle[0]}: judgements are recorded; only live judging has it")
         return self
 
 
@@ -85,7 +100,9 @@ class Pairwise(Section):
     judges: list[Name] = Field([], description="models that judge")
     recorded: str | None = Field(None, description="JSONL of recorded verdicts")
     repeats: int = Field(1, ge=1, description="verdicts of one judge on one pair in one order")
-    axes: list[Name] = Field([], description="what judges also compare, besides the whole: usefulness, voice ...")
+    axes: Annotated[list[Name], AfterValidator(_axes)] = Field(
+        [], description="what judges also compare, besides the whole: usefulness, voice ..."
+    )
     reasons: bool = Field(False, description="judges say why, in one sentence before the verdict")
     control: Name | None = Field(None, description="A/A control: this subject is compared with itself")
     limit: int | None = Field(None, ge=1, description="judge only so many prompts of each target set")
@@ -97,8 +114,11 @@ class Pairwise(Section):
             raise ValueError("needs pairs, a round_robin, or recorded verdicts")
         if bool(live) != bool(self.judges):
             raise ValueError("pairs need judges" if live else "judges need pairs or a round_robin")
-        if len(self.round_robin) == 1:
-            raise ValueError("round_robin: needs two subjects at least")
+        if len(self.round_robin) == 1 or len(set(self.round_robin)) < len(self.round_robin):
+            raise ValueError("round_robin: needs two subjects at least, each once")
+        idle = [key for key in ("repeats", "axes", "reasons", "limit") if not live and key in self.model_fields_set]
+        if idle:
+            raise ValueError(f"{idle[0]}: verdicts are recorded; only live judging has it")
         return self
 
 
@@ -111,48 +131,11 @@ class Breaks(Section):
     judges: list[Name] = Field([], description="models that are asked whether an answer breaks character")
     limit: int | None = Field(None, ge=1, description="judge only so many prompts of each target set")
 
-
-class Guard(Section):
-    """Categories that a candidate must not lose against a baseline."""
-
-    candidate: Name = Field(description="the subject that is guarded")
-    baseline: Name = Field(description="the subject that it is compared with")
-    metric: Literal["rubric", "checks", "capped"] = Field(
-        "rubric", description="rubric overall, share of checks passed, or capped markers"
-    )
-    categories: list[Category] = Field(
-        min_length=1, description="categories of prompts; each needs prompts in the sets"
-    )
-    max_drop: float = Field(0.0, ge=0.0, description="greatest loss of the mean in each category")
-    critical_failures: bool = Field(False, description="whether critical failures must not be more than the baseline's")
-
-
-class Rules(Section):
-    """What the report's words mean."""
-
-    margin: float = Field(0.0, ge=0.0, lt=0.5, description="a pair is won when the whole interval is above 0.5 + this")
-    equivalence: float = Field(
-        0.05, ge=0.0, lt=0.5, description="a pair is tied when the whole interval is within 0.5 +- this"
-    )
-    level: float = Field(0.95, gt=0.5, lt=1.0, description="level of all intervals, and of Holm's correction")
-    power: float = Field(0.8, gt=0.5, lt=1.0, description="power of the effect that a report says it could detect")
-    max_unscored: Share = Field(
-        0.2, description="greatest share of a judge's verdicts without a score; above it the report fails"
-    )
-
-
-class Gates(Section):
-    """Bounds that the report checks."""
-
-    student_over_gold: Share | None = Field(None, description="least share of gold's capped score that students reach")
-    leakage: Share | None = Field(None, description="greatest capped score of students on forgetting sets")
-    adapter_signal: float | None = Field(None, description="least raw markers of students above every ablation's")
-    win_rate: dict[str, Share] = Field({}, description="least win rate, by pair: CANDIDATE_vs_BASELINE")
-    rubric: float | None = Field(None, description="least recomputed overall of students")
-    breaks: Share | None = Field(None, description="greatest share of students' answers that break character")
-    checks: Share | None = Field(None, description="least share of students' checks that pass")
-    guards: list[Guard] = Field([], description="categories that a candidate must not lose against a baseline")
-    certain: bool = Field(False, description="whether the interval's bound must pass, not the mean alone")
+    @model_validator(mode="after")
+    def _limit_of_judges(self) -> "Breaks":
+        if self.limit is not None and not self.judges:
+            raise ValueError("limit: patterns go over all answers; only judges have a limit")
+        return self
 
 
 class Evaluation(Section):
@@ -205,4 +188,5 @@ class Evaluation(Section):
             return []
         names = pairwise.round_robin
         robin = [(first, second) for number, first in enumerate(names) for second in names[number + 1 :]]
-        return list(dict.fromkeys([*pairwise.pairs, *robin]))
+        new = [pair for pair in robin if pair not in pairwise.pairs and pair[::-1] not in pairwise.pairs]
+        return [*dict.fromkeys(pairwise.pairs), *new]

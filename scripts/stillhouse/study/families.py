@@ -1,33 +1,45 @@
 """Families of models: a judge that judges a relative of its own may prefer it."""
 
 import re
+from pathlib import Path
 
 from stillhouse.study.evaluations import Subject
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
 from stillhouse.study.study import Study
 
 EMBEDDED = "smollm"
-_WORD = re.compile(r"[A-Za-z]+")
-_VENDORS = {"claude": "anthropic", "gpt": "openai", "chatgpt": "openai", "gemini": "google", "gemma": "google"}
-_VENDORS |= {"qwen": "qwen", "qwq": "qwen", "llama": "meta", "mixtral": "mistral", "mistralai": "mistral"}
+FAMILIES = {
+    "claude": "claude", "gpt": "gpt", "gemini": "gemini", "gemma": "gemini", "qwen": "qwen", "qwq": "qwen", "llama": "llama",
+    "mistral": "mistral", "mixtral": "mistral", "ministral": "mistral", "deepseek": "deepseek", "smollm": EMBEDDED,
+    "phi": "phi", "grok": "grok", "command": "command", "glm": "glm", "kimi": "kimi", "olmo": "olmo", "granite": "granite",
+}  # fmt: skip
+"""Family by a word that a model's name begins with. A distilled model belongs to the family that it was trained as."""
+
+_WORD = re.compile(r"[a-z]+")
+_SERIES = re.compile(r"o\d")
 
 
 def family_of_model(study: Study, name: str) -> str | None:
-    """The family that the study gives a model, else a guess by its name at the server; None where nothing is known.
+    """The family that the study gives a model, else a guess by its name at the server, its file's name or its hub id.
 
-    `qwen/qwen3.6-plus` is of family qwen, `claude-sonnet` of anthropic.
+    `qwen/qwen3.6-plus` and `together/Qwen2.5-7B` are of family qwen. None where no known word is in the name.
     """
     model = study.models[name]
     if model.family is not None:
         return model.family
     if isinstance(model, OpenAIModel):
         return _guess(model.model)
-    return EMBEDDED if isinstance(model, LlamaCppModel) and model.weights == "embedded" else None
+    if isinstance(model, LlamaCppModel):
+        return EMBEDDED if model.weights == "embedded" else _guess(model.hub or Path(model.weights).name)
+    return None
 
 
-def _guess(served: str) -> str | None:
-    word = _WORD.match(served.split("/")[0].lower())
-    return _VENDORS.get(word[0], word[0]) if word else None
+def _guess(name: str) -> str | None:
+    last = name.lower().rsplit("/", 1)[-1]
+    if _SERIES.match(last):
+        return "gpt"
+    words = _WORD.findall(last)
+    return next((family for word in words for key, family in FAMILIES.items() if word.startswith(key)), None)
 
 
 def family_of_subject(study: Study, subject: Subject) -> str | None:
