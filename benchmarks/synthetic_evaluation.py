@@ -70,7 +70,7 @@ def build(folder: Path, size: Size) -> Path:
     answers = [row for name in CONDITIONS for row in _answers(name, size, draw)]
     tables = {
         "markers": [_markers(row) for row in answers],
-        "breaks": [_break(row, draw) for row in answers],
+        "breaks": [_break(row, draw) for row in answers] + [_unread(row) for row in answers if row["id"] == "plans-0"],
         "checks": [_check(row, draw) for row in answers if row["role"] == "target"],
         "rubric": [_score(row, judge, draw, size) for row in answers if row["role"] == "target" for judge in _names(size.graders)],
         "pairwise": [row for pair in PAIRS for row in _verdicts(pair, size, draw)],
@@ -109,8 +109,8 @@ _SCHEMAS = {
     "rubric": {**_KEY, **_ASKED, "status": TEXT, "components": TEXT, "overall": REAL, "judge_overall": REAL}
     | {"recorded_overall": REAL, "critical_failures": TEXTS},
     "pairwise": {"first": TEXT, "second": TEXT, "set": TEXT, "prompt_id": TEXT, "id": TEXT, "category": TEXT}
-    | {"difficulty": TEXT, "sample": INT, **_ASKED, "order": TEXT, "verdict": TEXT, "explanation": TEXT, "axes": TEXT}
-    | {"first_words": INT, "second_words": INT},
+    | {"difficulty": TEXT, "sample": INT, "second_sample": INT, **_ASKED, "order": TEXT, "verdict": TEXT}
+    | {"explanation": TEXT, "axes": TEXT, "first_words": INT, "second_words": INT},
 }
 
 
@@ -175,6 +175,12 @@ def _break(row: Row, draw: random.Random) -> Row:
     }
 
 
+def _unread(row: Row) -> Row:
+    """A judge whose reply on a break nobody could read."""
+    told = {"broken": None, "matched": [], "judge": "judge-a", "reason": "unclear", "raw": "Hm.", "calls": []}
+    return {**row, **told}
+
+
 def _check(row: Row, draw: random.Random) -> Row:
     passed = draw.choices([True, False, None], [8, 3, 1])[0]
     return {**row, "number": 0, "kind": draw.choice(["regex", "number"]), "passed": passed, "detail": "as expected"}
@@ -206,7 +212,7 @@ def _verdicts(pair: tuple[str, str], size: Size, draw: random.Random) -> list[Ro
                     f"VERDICT: {verdict}. {_text(draw, size.said_words)}{size.added}" if verdict else "I cannot decide"
                 )
                 found.append({**row, "first": pair[0], "second": pair[1], "judge": judge, "repeat": 0, "source": "live",
-                              "order": order, "verdict": verdict, "reason": None if verdict else "unclear", "raw": said,
+                              "order": order, "verdict": verdict, "second_sample": row["sample"], "reason": None if verdict else "unclear", "raw": said,
                               "explanation": _text(draw, size.said_words) + size.added, "axes": json.dumps({"voice": verdict or "tie"}),
                               "first_words": 60, "second_words": 60, "calls": [_digest(draw)]})  # fmt: skip
     return found
@@ -242,13 +248,13 @@ def summary(answers: list[Row], tables: dict[str, list[Row]], size: Size) -> Row
         "format": 2, "study": "demo", "evaluation": "framework", "valid": True, "invalid_reasons": [],
         "headline": {
             "words": "student against vanilla: win rate 0.65 (95 % interval 0.57 to 0.73) over 40 verdicts: wins. Judges: judge-a "
-            "and judge-b; 4 % of verdicts unscored. No evaluation prompt is in the training data.",
+            "and judge-b; 4 % of verdicts unscored. No evaluation prompt is word for word in the training data of student.",
             "tone": "good", "warnings": ["Judge judge-a and gold are of one family (qwen)."],
         },
         "rules": {"level": 0.95, "margin": 0.0, "equivalence": 0.05, "max_unscored": 0.2},
         "sets": {
-            "plans": {"role": "target", "place": 0, "prompts": size.prompts, "categories": CATEGORIES},
-            "everyday": {"role": "forgetting", "place": 1, "prompts": size.few, "categories": CATEGORIES},
+            "plans": {"role": "target", "place": 0, "prompts": size.prompts, "digest": "0" * 16, "categories": CATEGORIES},
+            "everyday": {"role": "forgetting", "place": 1, "prompts": size.few, "digest": "f" * 16, "categories": CATEGORIES},
         },
         "order": list(CONDITIONS), "categories": CATEGORIES,
         "subjects": {name: _subject(name, rows, {k: v[name] for k, v in by_subject.items()}) for name, rows in _by(answers, "subject").items()},
@@ -273,7 +279,7 @@ def summary(answers: list[Row], tables: dict[str, list[Row]], size: Size) -> Row
         "serving": [{"adapter": "mixed", "rows": [
             {"subject": name, "serve": serve, "markers": {"mean": 0.8, "interval": [0.7, 0.9], "n": 12, "prompts": 12}, "rubric": None, "breaks": None, "n": size.prompts + size.few} for name, serve in (("student", "peft"), ("plain", "gguf:Q4_K_M"))],
             "differences": [{"first": "plain", "second": "student", "category": None, "metric": "capped", "difference": {"mean": -0.02, "interval": [-0.1, 0.06], "n": size.prompts, "prompts": size.prompts}}]}],
-        "contamination": {"checked": True, "words": "No evaluation prompt is in the training data.", "trained": {
+        "contamination": {"checked": True, "words": "No evaluation prompt is word for word in the training data of student.", "trained": {
             "student": {"dataset": "mixed", "exact": 0, "prompts": size.prompts, "decontaminated": True, "removed": 3}}},
         "examples": [_example(answers, 0)],
         "files": {"responses": [f"responses/{name}.parquet" for name in sorted(CONDITIONS)], "judgements": {kind: f"judgements/{kind}.parquet" for kind in tables}, "trained": {}},
@@ -281,7 +287,9 @@ def summary(answers: list[Row], tables: dict[str, list[Row]], size: Size) -> Row
 
 
 def _subject(name: str, rows: list[Row], tables: dict[str, list[Row]]) -> Row:
-    broken = [float(row["broken"]) for row in tables["breaks"]]
+    watched = [row for row in tables["breaks"] if row["judge"] is None]
+    broken = [float(row["broken"]) for row in watched if row["role"] == "target"]
+    unread = sum(row["id"] == "plans-0" and not row["broken"] for row in watched)
     ran = [row for row in tables["checks"] if row["passed"] is not None]
     by = {column: _by(ran, column) for column in ("kind", "category")}
     rates = {
@@ -292,9 +300,10 @@ def _subject(name: str, rows: list[Row], tables: dict[str, list[Row]]) -> Row:
         "condition": CONDITIONS[name], "system": name == "gold", "adapter": "mixed", "described": {"adapter": "mixed", "serve": "peft"}, "family": "smollm2",
         "answers": {key: _lengths(found) for key, found in _by(rows, "set").items()},
         "markers": {key: _marked(found) for key, found in _by(tables["markers"], "set").items()},
-        "breaks": {"rate": _mean(broken), "interval": _around(_mean(broken)), "n": len(broken), "unscored": 0, "judges": {},
-                   "patterns": {"as an ai": int(sum(broken))},
-                   "by_category": {k: {"rate": _mean([float(r["broken"]) for r in v]), "n": len(v)} for k, v in _by(tables["breaks"], "category").items()}},
+        "breaks": {"rate": _mean(broken), "interval": _around(_mean(broken)), "n": len(broken), "unscored": unread,
+                   "judges": {"judge-a": {"rate": None, "n": 0, "unscored": 1}},
+                   "patterns": {"as an ai": sum(row["broken"] for row in watched)},
+                   "by_category": {k: {"rate": _mean([float(r["broken"]) for r in v]), "n": len(v)} for k, v in _by(watched, "category").items()}},
         "checks": {"rate": _mean([float(row["passed"]) for row in ran]), "interval": None, "n": len(ran), "errors": len(tables["checks"]) - len(ran),
                    "by_kind": rates["kind"], "by_category": rates["category"]},
         "rubric": _graded(tables["rubric"]),
@@ -354,7 +363,7 @@ def _counts(rows: list[Row]) -> Row:
 
 
 def _short(rows: list[Row]) -> Row:
-    return {name: value for name, value in _counts(rows).items() if name not in ("flip_n", "incomplete")}
+    return {name: value for name, value in _counts(rows).items() if name != "incomplete"}
 
 
 def _pair(first: str, second: str, rows: list[Row]) -> Row:
@@ -366,7 +375,7 @@ def _pair(first: str, second: str, rows: list[Row]) -> Row:
         "by_judge": {judge: _short(part) for judge, part in _by(rows, "judge").items()},
         "by_category": {category: _short(part) for category, part in _by(rows, "category").items()},
         "axes": {"voice": axis}, "without_judge": {judge: {"rate": found["rate"], "interval": found["interval"], "n": found["n"]} for judge in _by(rows, "judge")},
-        "control": False,
+        "control": False, "decided_share": None, "identical": None,
     }  # fmt: skip
 
 

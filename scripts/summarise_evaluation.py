@@ -9,7 +9,7 @@ JUDGEMENTS = ("markers", "breaks", "checks", "rubric", "pairwise")
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     """Put responses and judgements together, with intervals, gates, contamination and what the judges are worth."""
-    from stillhouse.evaluation.settings import ReportSettings
+    from stillhouse.evaluation.report_settings import ReportSettings
     from stillhouse.evaluation.summary import summarise
 
     def only(name: str) -> Path | None:

@@ -75,7 +75,7 @@ const finder = (() => {
     truncated: ["truncated", ({ truncated }, n) => truncated[n] === 1],
     empty: ["empty", ({ words: lengths }, n) => lengths[n] === 0],
     broken: ["out of character", ({ broken }, n) => broken[n] === 1],
-    watched: ["looked at for breaks", ({ broken }, n) => broken[n] === 0 || broken[n] === 1],
+    watched: ["looked at for breaks", ({ broken }, n) => broken[n] !== null],
     unread: ["with no verdict on breaks", ({ broken }, n) => broken[n] === -1],
     ...Object.fromEntries(
       Object.entries(CHECKS).map(([name, [text, stays]]) => [name, [text, ({ checks }, n) => checks[n].some(stays)]]),

@@ -11,7 +11,18 @@ from stillhouse.study.base import Section
 from stillhouse.study.study import Study
 
 ROOT = Path(__file__).parents[2]
-FILES = ("base", "excludes", "guards", "models", "generations", "external_check", "datasets", "adapters", "gates", "evaluations")
+FILES = (
+    "base",
+    "excludes",
+    "guards",
+    "models",
+    "generations",
+    "external_check",
+    "datasets",
+    "adapters",
+    "gates",
+    "evaluations",
+)
 
 
 def sections() -> list[type[Section]]:

@@ -8,9 +8,9 @@ from stillhouse.evaluation.breaks import BREAKS
 from stillhouse.evaluation.checks import CHECKS
 from stillhouse.evaluation.markers import MARKERS
 from stillhouse.evaluation.pairwise import PAIRWISE
+from stillhouse.evaluation.report_settings import ReportSettings
 from stillhouse.evaluation.respond import RESPONSES
 from stillhouse.evaluation.rubric import RUBRIC
-from stillhouse.evaluation.settings import ReportSettings
 from stillhouse.evaluation.summary import build_report, summarise
 from stillhouse.evaluation.summary_evidence import Evidence
 from stillhouse.provenance.files import write_parquet
@@ -106,6 +106,7 @@ def verdict(first: str, second: str, at: Row, won: str | None, judge: str = "j",
         "judge": judge,
         "repeat": 0,
         "order": "first_second",
+        "second_sample": at["sample"],
         "source": "live",
         "verdict": won,
         "reason": None if won else "unclear",

@@ -97,7 +97,20 @@ def test_what_decontamination_took_is_told(tmp_path: Path) -> None:
     found = contamination("e", {"student": ["mixed"]}, {"mixed": dataset(tmp_path, [("t", ["x"])], report)}, HELD)
     assert found["trained"]["student"]["decontaminated"] is True
     assert found["trained"]["student"]["removed"] == 2
-    assert found["words"] == "No evaluation prompt is in the training data of student."
+    assert found["words"] == "No evaluation prompt is word for word in the training data of student."
+
+
+def test_no_more_is_claimed_than_was_looked_for(tmp_path: Path) -> None:
+    report = {"decontaminated_against": ["e"]}
+    trained = {
+        "held": dataset(tmp_path / "held", [("t", ["x"])], report),
+        "loose": dataset(tmp_path / "loose", [("t", ["x"])], {"decontaminated_against": ["other"]}),
+    }
+    found = contamination("e", {"student": ["held"], "plain": ["loose"], "both": ["held", "loose"]}, trained, HELD)
+    assert found["words"] == (
+        "No evaluation prompt is word for word in the training data of student. No evaluation prompt is word for word "
+        "in the training data of plain and both (near-duplicates were not looked for)."
+    )
 
 
 def test_unread_training_data_is_said_to_be_so(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from judged_rows import both_orders, broke, checked, mark, place, reported, scor
 
 from stillhouse.errors import EvaluationError
 from stillhouse.evaluation.gate_verdicts import gate_line, gate_verdicts, print_gates, refuse_failed
-from stillhouse.study.evaluations import Gates, Guard
+from stillhouse.study.gates import Gates, Guard
 
 Row = dict[str, Any]
 
@@ -98,7 +98,7 @@ def test_rubric_breaks_and_checks_of_students() -> None:
         (Gates(leakage=0.1), marks("student", [4]), "no answers on a forgetting set"),
         (Gates(adapter_signal=1), marks("student", [4]), "no subject with condition ablation"),
         (Gates(rubric=1), marks("student", [4]), "no rubric score"),
-        (Gates(breaks=0.1), marks("student", [4]), "no answer was looked at"),
+        (Gates(breaks=0.1), marks("student", [4]), "no answer on a target set was looked at"),
         (Gates(checks=0.1), marks("student", [4]), "no check was run"),
         (Gates(win_rate={"student_vs_vanilla": 0.5}), marks("student", [4]), "no usable verdict on student_vs_vanilla"),
     ],
@@ -107,6 +107,22 @@ def test_what_cannot_be_measured_does_not_pass(gate: Gates, rows: list[Row], rea
     [found] = gates(gate, markers=rows)
     assert (found["passed"], found["observed"]) == (False, None)
     assert reason in found["reason"]
+
+
+def test_breaks_off_the_target_sets_pass_by_the_gate() -> None:
+    rows = [broke("student", place(f"p{n}"), n == 0) for n in range(4)]
+    rows += [broke("student", place(f"e{n}", "everyday"), True) for n in range(4)]
+    [found] = gates(Gates(breaks=0.3), breaks=rows)
+    assert (found["observed"], found["passed"]) == (0.25, True)
+    [found] = gates(Gates(breaks=0.3), breaks=rows[4:])
+    assert (found["observed"], found["passed"]) == (None, False)
+
+
+def test_verdicts_that_are_missing_do_not_raise_the_rate_of_breaks() -> None:
+    rows = [broke("student", place(f"p{n}"), n == 0) for n in range(4)]
+    rows += [broke("student", place(f"p{n}"), None, "j") for n in range(4)]
+    [found] = gates(Gates(breaks=0.3), breaks=rows)
+    assert (found["observed"], found["passed"]) == (0.25, True)
 
 
 def guarded(metric: str = "rubric", **more: Any) -> Gates:
@@ -124,6 +140,22 @@ def test_a_guard_looks_at_each_category_and_refuses_an_empty_one() -> None:
     assert (empty["category"], empty["passed"]) == ("b", False)
     assert empty["reason"] == "no prompt of category b with a rubric score of both student and vanilla"
     assert not gates(guarded(max_drop=0.4), rubric=rows)[0]["passed"]
+
+
+def test_a_guard_compares_within_a_judge() -> None:
+    """Two equal subjects; the milder judge gave the baseline one score more."""
+    rows = [
+        scored(name, place(f"p{number}", category="a"), level, judge)
+        for number in range(4)
+        for judge, level in (("mild", 8.0), ("stern", 4.0))
+        for name in ("student", "vanilla")
+        if not (judge == "mild" and name == "student" and number < 3)
+    ]
+    held = gates(guarded(max_drop=0.1), rubric=rows)[0]
+    assert (held["observed"], held["passed"]) == (0.0, True)
+    fault = [{**row, "critical_failures": ["No verdict."] if row["judge"] == "stern" else []} for row in rows]
+    failures = gates(guarded(critical_failures=True), rubric=fault)[-1]
+    assert (failures["observed"], failures["bound"], failures["passed"]) == (0.8, 0.8, True)
 
 
 def test_guards_on_checks_and_markers() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from judged_rows import answer, both_orders, broke, checked, mark, place, reported, scored, settings, verdict
 
-from stillhouse.study.evaluations import Gates, Rules
+from stillhouse.study.gates import Gates, Rules
 
 Row = dict[str, Any]
 
+FIRST = {f"p{number}" for number in range(8)}
 ORDERS = ("first_second", "second_first")
 
 
@@ -81,6 +82,53 @@ def test_a_control_that_holds_is_no_warning() -> None:
     assert "win rate of 0.95 (95 % interval 0." in warning
 
 
+def control(prompts: int, judge: str, took: str | None = None, **more: Any) -> list[Row]:
+    """A subject against itself in both orders: a judge that takes the place, or says `took` whatever is shown."""
+    return [
+        verdict("vanilla", "vanilla", place(f"p{number}"), took or won, judge, order=order, **more)
+        for number in range(prompts)
+        for order, won in zip(ORDERS, ("first", "second"), strict=True)
+    ]
+
+
+def test_a_judge_that_takes_the_first_answer_fails_the_control() -> None:
+    """Its rate is exactly one half, so the rate can say nothing."""
+    found = reported(pairwise=[*control(8, "eager"), *control(8, "sober", "tie"), *control(8, "keen")])
+    pair = found["pairwise"]["vanilla_vs_vanilla"]
+    assert (pair["rate"], pair["flip_rate"], pair["decided_share"], pair["identical"]) == (0.5, 0.666667, 0.666667, 48)
+    told = [warning for warning in found["headline"]["warnings"] if "A/A" in warning]
+    assert told == [
+        f"The A/A control of judge {name} failed. On identical answers it still chose one in 100 % of verdicts and "
+        "contradicted itself on 100 % of prompts."
+        for name in ("eager", "keen")
+    ]
+
+
+def test_judges_with_few_comparisons_each_are_told_of_together() -> None:
+    [told] = [
+        warning
+        for warning in reported(pairwise=[*control(4, "i"), *control(4, "j")])["headline"]["warnings"]
+        if "A/A" in warning
+    ]
+    assert told.startswith("The A/A control of judges i and j failed. On identical answers it still chose one in 100 %")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [control(7, "j"), [*control(8, "j"), *(row for row in control(20, "j", "tie") if row["prompt_id"] not in FIRST)]],
+)
+def test_a_control_needs_eight_comparisons_and_half_of_its_verdicts_decided(rows: list[Row]) -> None:
+    assert not [warning for warning in reported(pairwise=rows)["headline"]["warnings"] if "A/A" in warning]
+
+
+def test_a_control_of_two_samples_does_not_speak_of_identical_answers() -> None:
+    found = reported(pairwise=control(8, "j", second_sample=1))
+    assert found["pairwise"]["vanilla_vs_vanilla"]["identical"] == 0
+    [warning] = [told for told in found["headline"]["warnings"] if "A/A" in told]
+    assert "failed. On two answers of one subject it still chose one in 100 % of verdicts" in warning
+    assert reported(pairwise=contest("a", "b", 3, 3))["pairwise"]["a_vs_b"]["decided_share"] is None
+
+
 def test_a_pair_without_a_verdict_says_so() -> None:
     rows = [verdict("student", "vanilla", place("p"), None)]
     found = reported(settings(rules=Rules(max_unscored=1)), pairwise=rows)["headline"]
@@ -91,6 +139,7 @@ def test_a_pair_without_a_verdict_says_so() -> None:
 def test_rubric_scores_lead_where_there_is_no_pair() -> None:
     rows = [scored(name, place(f"p{number}"), 6.0 + number % 3) for name in ("gold", "student") for number in range(9)]
     rows[0] |= {"status": "unscored", "overall": None}
+    rows[1] |= {"overall": 7.5}
     found = reported(rubric=rows)["headline"]
     assert re.match(
         r"student: rubric overall 7\.00 \(95 % interval \d\.\d\d to \d\.\d\d\) in 9 scored verdicts, "
@@ -193,3 +242,16 @@ def test_recorded_verdicts_without_a_score_are_a_warning_and_no_fault() -> None:
     assert (live["valid"], recorded["valid"]) == (False, True)
     assert recorded["headline"]["warnings"][0] == "Judge j: 40 % of its recorded pairwise verdicts have no score."
     assert live["headline"]["tone"] == "invalid"
+
+
+def test_many_thin_categories_are_counted_and_not_listed() -> None:
+    rows = [scored("a", place(f"p{number}", category=f"kind {number % 8}"), 5.0) for number in range(16)]
+    warnings = " ".join(reported(rubric=rows)["headline"]["warnings"])
+    assert "Fewer than 5 prompts: 8 of 8 categories; take" in warnings
+
+
+def test_a_set_that_a_subject_did_not_answer_is_told() -> None:
+    rows = [answer("a", place("p1", "plans")), answer("b", place("p1", "plans")), answer("b", place("p2", "talk"))]
+    found = reported(settings(sets={"plans": "target", "talk": "target"}), answers=rows)
+    assert "a has no answer on talk." in found["headline"]["warnings"]
+    assert "b has no" not in " ".join(found["headline"]["warnings"])

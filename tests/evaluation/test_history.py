@@ -15,8 +15,17 @@ Row = dict[str, Any]
 STUDENTS = ("condition", "markers", "student")
 
 
-def evaluation(folder: Path, name: str, raw: int, prompts: int = 12, judge: str = "j", adapter: str = "mixed") -> Path:
-    at = [place(f"p{number}") for number in range(prompts)]
+def evaluation(
+    folder: Path,
+    name: str,
+    raw: int,
+    prompts: int = 12,
+    judge: str = "j",
+    adapter: str = "mixed",
+    start: int = 0,
+    study: str = "demo",
+) -> Path:
+    at = [place(f"p{number}") for number in range(start, start + prompts)]
     rows: dict[str, list[Row]] = {"markers": [], "rubric": [], "breaks": [], "pairwise": []}
     for here in at:
         rows["markers"] += [mark("tuned", here, raw, "student"), mark("base", here, 0, "vanilla")]
@@ -61,13 +70,52 @@ def test_scores_move_from_one_evaluation_to_the_next(tmp_path: Path) -> None:
     assert "| first | tuned | student | mixed | plans 0.25 [" in text
 
 
-@pytest.mark.parametrize(("metric", "change"), [("markers", {"prompts": 13}), ("rubric", {"judge": "k"})])
+@pytest.mark.parametrize(
+    ("metric", "change"),
+    [("markers", {"prompts": 13}), ("rubric", {"judge": "k"}), ("markers", {"start": 1}), ("rubric", {"start": 1})],
+)
 def test_what_was_measured_in_another_way_is_not_comparable(tmp_path: Path, metric: str, change: Row) -> None:
     files = [evaluation(tmp_path, "first", 1), evaluation(tmp_path, "second", 1, **change)]
     found, text = history(tmp_path, files, ["first", "second"])
     [moved] = [item for item in found["progress"] if (item["by"], item["metric"]) == ("adapter", metric)]
     assert (moved["comparable"], moved["change"], moved["apart"]) == (False, None, None)
     assert "not comparable" in text
+
+
+KNOWN = {
+    "markers": {"cap": 4, "names": ["a", "b"]},
+    "rubric": {
+        "scale": [1, 10],
+        "components": {"gate": {"share": 1.0, "place": 0, "description": "A gate."}},
+        "critical_failures": [],
+    },
+}
+
+
+def other(known: Row, *keys: str, value: Any) -> Row:
+    """`known` with another value at `keys`."""
+    return {**known, keys[0]: other(known[keys[0]], *keys[1:], value=value) if keys[1:] else value}
+
+
+@pytest.mark.parametrize(
+    ("metric", "keys", "value", "comparable"),
+    [
+        ("markers", ("markers", "cap"), 3, False),
+        ("markers", ("markers", "names"), ["a", "c"], False),
+        ("markers", ("markers", "names"), ["b", "a"], True),
+        ("rubric", ("rubric", "scale"), [0, 10], False),
+        ("rubric", ("rubric", "components", "gate", "share"), 0.5, False),
+        ("rubric", ("rubric", "components", "gate", "description"), "A gate, in other words.", True),
+        ("rubric", ("rubric", "critical_failures"), ["No verdict."], True),
+    ],
+)
+def test_what_a_score_depends_on(tmp_path: Path, metric: str, keys: Any, value: Any, comparable: bool) -> None:
+    files = [evaluation(tmp_path, "first", 1), evaluation(tmp_path, "second", 1)]
+    for file, known in zip(files, (KNOWN, other(KNOWN, *keys, value=value)), strict=True):
+        file.write_text(json.dumps({**json.loads(file.read_text()), **known}))
+    found, _ = history(tmp_path, files, ["first", "second"])
+    [moved] = [item for item in found["progress"] if (item["by"], item["metric"]) == ("adapter", metric)]
+    assert moved["comparable"] is comparable
 
 
 def test_no_change_is_told_between_two_different_subjects(tmp_path: Path) -> None:
@@ -93,7 +141,22 @@ def test_one_evaluation_and_odd_names(tmp_path: Path) -> None:
     found, text = history(tmp_path, [file], ["only"])
     assert found["progress"] == []
     assert "No condition or adapter was measured twice." in text
-    assert "a\\|b &lt;i&gt;" in text
+    assert "a\\|b \\<i\\>" in text
+
+
+def test_names_are_no_markdown(tmp_path: Path) -> None:
+    name = "![x](http://example.org/a_b) `c` \u202e<b>"
+    files = [evaluation(tmp_path, "first", 1, adapter=name), evaluation(tmp_path, "second", 1, adapter=name)]
+    report = json.loads(files[0].read_text())
+    report["headline"]["words"] = f"{name} wins"
+    files[0].write_text(json.dumps(report))
+    found, text = history(tmp_path, files, ["first", "second"])
+    shown = "!\\[x\\](http://example.org/a\\_b) \\`c\\` \N{REPLACEMENT CHARACTER}\\<b\\>"
+    assert f"{shown} wins" in text
+    assert f"| {shown} |" in text
+    assert f"- adapter {shown} by peft" in text
+    assert "![x]" not in text
+    assert found["rows"][0]["adapter"] == name
 
 
 def test_same_reports_same_bytes(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from stillhouse.errors import CallError, EvaluationError, InputError
@@ -233,10 +234,13 @@ def test_samples_meet_their_like_and_repeats_have_seeds_of_their_own(
         (s, r, order) for s in (0, 1) for r in (0, 1) for order in ("first_second", "second_first")
     ]
     assert {(row["sample"], row["first_words"], row["second_words"]) for row in rows} == {(0, 1, 1), (1, 2, 2)}
+    assert all(row["second_sample"] == row["sample"] for row in rows)
     seeds = [asked["seed_parts"] for asked in client.asked]
     assert len(set(seeds)) == 8
     assert seeds[0] == ("pairwise", rows[0]["prompt_id"], "j", "first_second")
     assert list(rows[0]) == PAIRWISE.names
+    assert PAIRWISE.names[PAIRWISE.names.index("sample") + 1] == "second_sample"
+    assert PAIRWISE.field("second_sample").type == pa.int32()
 
 
 def test_judges_say_why_and_choose_on_each_axis(tmp_path: Path, responses: list[Path], judge: Any) -> None:
@@ -282,7 +286,8 @@ def test_control_compares_a_subject_with_itself(tmp_path: Path, responses: list[
         client, target = judge("j", lambda text, index: "VERDICT: 1"), tmp_path / "pairwise.parquet"
         judge_pairs(sampled(tmp_path, responses, student=samples), {"j": client}, settings, target)
         rows = read_parquet_rows(target)
-        assert [(row["first"], row["second"], row["sample"]) for row in rows] == [("student", "student", 0)] * 2
+        asked = [(row["first"], row["second"], row["sample"], row["second_sample"]) for row in rows]
+        assert asked == [("student", "student", 0, samples - 1)] * 2
         assert {row["verdict"] for row in rows} == {"first", "second"}
         assert f"Answer 1:\n{texts[0]}\n\nAnswer 2:\n{texts[1]}\n" in client.asked[0]["text"]
 

@@ -92,6 +92,15 @@ def test_unscored_and_never_zero(tmp_path: Path, responses: list[Path], values: 
     assert row["critical_failures"] == (values.get("critical_failures") or [])
 
 
+def test_numbers_of_critical_failures_are_kept(tmp_path: Path, responses: list[Path]) -> None:
+    [row] = replay(tmp_path, [judged("a", critical_failures=[2, 7, 0])], "qwen")
+    assert row["critical_failures"] == ["About another plan.", "7"]
+    rubric = "components: {verdict: {weight: 1, scale: [1, 10]}, gate: {weight: 1, scale: [1, 10]}, voice: {weight: 1, scale: [1, 10]}}"
+    (tmp_path / "rubric.yaml").write_text(rubric)
+    [row] = replay(tmp_path, [judged("a", critical_failures=[1])], "qwen")
+    assert row["critical_failures"] == ["1"]
+
+
 def test_zeros_are_scores_where_no_judge_failed(tmp_path: Path, responses: list[Path]) -> None:
     rubric = "components: {a: {weight: 1, scale: [0, 5]}, b: {weight: 1, scale: [0, 5]}}"
     (tmp_path / "rubric.yaml").write_text(rubric)

@@ -49,6 +49,7 @@ def test_pairs_that_nobody_answered(tmp_path: Path) -> None:
         said("B", judge="gpt", name="q2"),
     ]
     rows = {(row["id"], row["judge"]): row for row in replay(tmp_path, lines)}
+    assert {(row["sample"], row["second_sample"]) for row in rows.values()} == {(0, 0)}
     one = rows["q1", "recorded"]
     assert (one["first"], one["second"], one["set"], one["category"], one["difficulty"]) == (
         "new",
@@ -73,14 +74,14 @@ def test_matched_to_answers(tmp_path: Path, responses: list[Path]) -> None:
     lines = [
         {**said("A", name="plans-03"), "candidate": "student", "baseline": other} for other in ("vanilla", "gpt-4")
     ]
-    lines.append({**said("A", name="plans-03"), "candidate": "gpt-4", "baseline": "student"})
+    lines.append({**said("A", name="plans-03"), "candidate": "gpt-4", "baseline": "gold"})
     rows = {(row["first"], row["second"]): row for row in replay(tmp_path, lines, responses)}
     answers = {row["subject"]: row for file in responses for row in read_parquet_rows(file) if row["id"] == "plans-03"}
-    words = {name: len(answers[name]["answer"].split()) for name in ("student", "vanilla")}
+    words = {name: len(answers[name]["answer"].split()) for name in ("student", "vanilla", "gold")}
     assert {pair: (row["first_words"], row["second_words"]) for pair, row in rows.items()} == {
         ("student", "vanilla"): (words["student"], words["vanilla"]),
         ("student", "gpt-4"): (words["student"], None),
-        ("gpt-4", "student"): (None, words["student"]),
+        ("gpt-4", "gold"): (None, words["gold"]),
     }
     for row in rows.values():
         assert (row["set"], row["prompt_id"]) == ("plans", answers["student"]["prompt_id"])
@@ -146,3 +147,17 @@ def test_live_and_recorded_stand_in_one_file(tmp_path: Path, responses: list[Pat
     facts = judge_pairs(responses, {"j": client}, settings, target, recorded=file)
     assert facts == {"failed": 0, "verdicts": 5, "recorded": 1, "unscored": 0}
     assert [row["source"] for row in read_parquet_rows(target)].count("recorded") == 1
+
+
+def test_a_pair_recorded_from_both_sides_is_one_pair(tmp_path: Path) -> None:
+    turned = {"candidate": "old", "baseline": "new"}
+    lines = [said("A"), said("A", **turned), said("B", "B", name="q2"), said("TIE", "A", name="q2", **turned)]
+    rows = replay(tmp_path, lines)
+    assert {(row["first"], row["second"]) for row in rows} == {("new", "old")}
+    found = {(row["id"], row["order"], row["repeat"]): row["verdict"] for row in rows}
+    assert found == {
+        ("q1", "first_second", 0): "first",
+        ("q1", "second_first", 0): "second",
+        ("q2", "second_first", 0): "first",
+        ("q2", "second_first", 1): "tie",
+    }

@@ -10,7 +10,7 @@ import pytest
 import summarise_evaluation
 import validate_evaluation
 import write_history
-from judged_rows import answer, both_orders, place, settings, verdict, write_rows
+from judged_rows import answer, both_orders, broke, place, settings, verdict, write_rows
 
 from stillhouse.errors import EvaluationError
 from stillhouse.provenance.files import write_json, write_parquet
@@ -28,9 +28,13 @@ def report(folder: Path, unscored: int = 0, certain: bool = False) -> Path:
     at = [place(f"p{number}") for number in range(10)]
     rows = [row for here in at for row in both_orders("student", "vanilla", here, "first")]
     rows += [verdict("student", "vanilla", place(f"u{number}"), None) for number in range(unscored)]
-    files = write_rows(folder, answers=[answer("student", here) for here in at], pairwise=rows)
+    breaks = [
+        broke("student", here, None if here is at[0] else False, judge) for here in at for judge in (None, "j", "k")
+    ]
+    breaks[0]["broken"] = False
+    files = write_rows(folder, answers=[answer("student", here) for here in at], pairwise=rows, breaks=breaks)
     train, dataset = write_dataset(folder / "mixed")
-    named = {"responses": [files["answers"]], "pairwise": files["pairwise"]}
+    named = {"responses": [files["answers"]], "pairwise": files["pairwise"], "breaks": files["breaks"]}
     inputs = Files({**named, "train": [train], "dataset_reports": [dataset]})
     recipe = settings(datasets={"student": ["mixed"]}).model_dump()
     recipe["gates"] |= {"win_rate": {"student_vs_vanilla": 0.9}, "certain": certain}
@@ -56,7 +60,10 @@ def test_the_report_is_valid_and_its_gates_pass(tmp_path: Path) -> None:
     valid, gates = tmp_path / "valid.json", tmp_path / "gates.json"
     validate_evaluation.main(Files({"summary": summary}), Files({"valid": valid}), params({}))
     assert json.loads(valid.read_text())["valid"] is True
-    assert json.loads(valid.read_text())["unscored_share"] == {"j": {"pairwise": 0.0}}
+    assert json.loads(valid.read_text())["unscored_share"] == {
+        "j": {"pairwise": 0.0, "breaks": 0.1},
+        "k": {"breaks": 0.1},
+    }
     assert check_gates.main(Files({"summary": summary}), Files({"gates": gates}), params({})) == {"passed": True}
     assert json.loads(gates.read_text())["evaluations"]["framework"]["checks"][0]["observed"] == 1.0
 

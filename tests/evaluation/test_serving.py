@@ -68,6 +68,28 @@ def test_a_subject_with_a_system_prompt_differs_in_more_than_its_serving() -> No
     assert [row["subject"] for row in group["rows"]] == ["student", "merged"]
 
 
+def test_rubric_differences_are_within_a_judge() -> None:
+    """Both ways have the same scores, but one judge gave one of them no verdict on most prompts."""
+    rows = [
+        scored(name, place(f"p{number}"), level, judge)
+        for name in ("packed", "student")
+        for number in range(5)
+        for judge, level in (("mild", 8.0), ("stern", 4.0))
+        if not (name == "packed" and judge == "stern" and number)
+    ]
+    told = settings(subjects=SUBJECTS, adapters=ADAPTERS)
+    [found] = reported(told, rubric=rows)["serving"][0]["differences"]
+    assert (found["metric"], found["difference"]["mean"], found["difference"]["prompts"]) == ("rubric", 0.0, 5)
+
+
+def test_breaks_are_those_on_target_sets() -> None:
+    rows = [broke(name, place("p"), False) for name in ("packed", "student")]
+    rows += [broke("packed", place("e", "everyday"), True), broke("student", place("e", "everyday"), False)]
+    [group] = reported(settings(subjects=SUBJECTS, adapters=ADAPTERS), breaks=rows)["serving"]
+    assert [row["breaks"]["mean"] for row in group["rows"]] == [0.0, 0.0]
+    assert [item["difference"]["mean"] for item in group["differences"]] == [0.0]
+
+
 def test_one_way_of_serving_is_no_group() -> None:
     subjects = {name: {**told, "serve": "peft"} for name, told in SUBJECTS.items()}
     assert served(subjects) == []

@@ -14,7 +14,7 @@ from stillhouse.errors import EvaluationError
 from stillhouse.evaluation.markers import score_markers
 from stillhouse.evaluation.paired import permutation_p
 from stillhouse.evaluation.respond import RESPONSES
-from stillhouse.evaluation.statistics import complete_pairs, estimate, paired_difference, prompt_differences
+from stillhouse.evaluation.statistics import complete_pairs, estimate, matched, paired_difference, prompt_differences
 from stillhouse.provenance.digests import prompt_id
 from stillhouse.provenance.files import read_parquet_rows, write_parquet
 
@@ -105,7 +105,7 @@ def test_differences_of_prompts_that_all_agree_still_have_a_width() -> None:
         assert found.mean == 1.0
         assert 0 < found.interval[0] < 1
         assert found.interval[1] == 1.0
-    assert paired_difference(first, first).interval == [0.0, 0.0]
+    assert paired_difference(first, first).interval is None
     assert paired_difference(first, first, bounds=(0, 1)).interval[1] > 0
 
 
@@ -122,6 +122,20 @@ def test_a_difference_mirrors_and_needs_two_prompts() -> None:
 def test_differences_are_of_prompts_means() -> None:
     first = [("a", 1.0), ("a", 3.0), ("b", 1.0)]
     assert prompt_differences(first, [("b", 0.5), ("a", 0.0)]) == [2.0, 0.5]
+
+
+def test_only_what_a_judge_gave_both_sides_is_matched() -> None:
+    first = [("p", "a", 8.0), ("p", "a", 6.0), ("p", "b", 4.0), ("q", "b", 4.0), ("r", None, 1.0)]
+    second = [("r", None, 0.0), ("q", "a", 8.0), ("q", "b", 5.0), ("p", "a", 9.0)]
+    assert matched(first, second) == ([("p", 7.0), ("q", 4.0), ("r", 1.0)], [("p", 9.0), ("q", 5.0), ("r", 0.0)])
+    assert matched(first, []) == ([], [])
+
+
+def test_lines_of_one_text_and_two_ids_are_no_pair() -> None:
+    """Two recorded ids with one prompt: shown in one order each, they are no comparison in both orders."""
+    one, other = verdicts(says(["first"]), 1)
+    assert complete_pairs([{**one, "id": "x"}, {**other, "id": "y"}]) == []
+    assert len(complete_pairs([{**one, "id": "x"}, {**other, "id": "x"}])) == 1
 
 
 def test_complete_pairs_have_a_verdict_in_both_orders() -> None:

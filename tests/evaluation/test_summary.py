@@ -27,11 +27,12 @@ from judged_rows import (
 from stillhouse.errors import EvaluationError
 from stillhouse.evaluation.markers import score_markers
 from stillhouse.evaluation.pairwise import judge_pairs
+from stillhouse.evaluation.report_settings import ReportSettings
 from stillhouse.evaluation.rubric import judge_rubric
-from stillhouse.evaluation.settings import PairwiseSettings, ReportSettings, RubricSettings
+from stillhouse.evaluation.settings import PairwiseSettings, RubricSettings
 from stillhouse.evaluation.summary import summarise
 from stillhouse.study.base import Sampling
-from stillhouse.study.evaluations import Gates, Rules
+from stillhouse.study.gates import Gates, Rules
 
 Row = dict[str, Any]
 
@@ -176,7 +177,10 @@ def test_recorded_verdicts_alone_make_a_report(tmp_path: Path) -> None:
     hold_to_schema(found)
     assert found["order"] == ["tuned <b>", "base"]
     assert found["subjects"]["base"]["condition"] == "base"
-    assert found["sets"]["recorded"] == {"role": "target", "place": 0, "prompts": 9, "categories": []}
+    assert {**found["sets"]["recorded"], "digest": None} == {
+        **{"role": "target", "place": 0, "prompts": 9},
+        **{"digest": None, "categories": []},
+    }
     pair = found["pairwise"]["tuned <b>_vs_base"]
     assert (pair["win"], pair["n"], pair["flip_rate"], pair["flip_n"]) == (9, 9, None, 0)
     assert found["headline"]["words"].startswith("tuned <b> against base: 9 wins, 0 ties, 0 losses in 9 verdicts")
@@ -224,11 +228,11 @@ def test_breaks_and_checks() -> None:
     found = reported(breaks=breaks, checks=checks)
     subject = found["subjects"]["s"]
     assert {key: subject["breaks"][key] for key in ("rate", "n", "unscored")} == {
-        "rate": 0.666667,
-        "n": 3,
+        "rate": 0.5,
+        "n": 4,
         "unscored": 1,
     }
-    assert subject["breaks"]["by_category"] == {"a": {"rate": 0.5, "n": 2}, "b": {"rate": 1.0, "n": 1}}
+    assert subject["breaks"]["by_category"] == {"a": {"rate": 0.5, "n": 2}, "b": {"rate": 0.5, "n": 2}}
     assert subject["breaks"]["patterns"] == {"as an ai": 1}
     assert subject["breaks"]["judges"]["l"] == {"rate": 0.0, "n": 2, "unscored": 2}
     assert {key: subject["checks"][key] for key in ("rate", "n", "errors")} == {"rate": 0.5, "n": 2, "errors": 1}
@@ -238,6 +242,40 @@ def test_breaks_and_checks() -> None:
         "Judge k: 25 % of its 4 verdicts on character breaks are unscored, and the limit is 20 %.",
         "Judge l: 50 % of its 4 verdicts on character breaks are unscored, and the limit is 20 %.",
     ]
+
+
+def test_the_rate_of_breaks_is_that_on_target_sets() -> None:
+    rows = [broke("s", place(f"p{n}", category="a"), n == 0) for n in range(4)]
+    rows += [broke("s", place(f"e{n}", "everyday", category="b"), True) for n in range(4)]
+    found = reported(breaks=rows)["subjects"]["s"]["breaks"]
+    assert (found["rate"], found["n"]) == (0.25, 4)
+    assert found["by_category"] == {"a": {"rate": 0.25, "n": 4}, "b": {"rate": 1.0, "n": 4}}
+
+
+def test_missing_verdicts_make_no_difference_between_equal_subjects() -> None:
+    """Judges of two levels; one of them gave one subject no verdict on two prompts of five."""
+    rng = random.Random(3)
+    rows = []
+    for number in range(100):
+        quality = rng.gauss(0, 1)
+        for name in ("student", "vanilla"):
+            for judge, level in (("a", 8.0), ("b", 4.0)):
+                missing = judge == "b" and name == "student" and number % 5 < 2
+                score = level + quality + rng.gauss(0, 0.5)
+                rows.append(scored(name, place(f"p{number}"), None if missing else score, judge))
+    [found] = reported(rubric=rows)["differences"]
+    low, high = found["estimate"]["interval"]
+    assert low < 0 < high
+    assert abs(found["estimate"]["mean"]) < 0.15
+    assert (found["metric"], found["estimate"]["prompts"], found["word"]) == ("rubric", 100, "cannot tell")
+
+
+def test_the_digest_of_a_set_is_that_of_its_prompts() -> None:
+    one, other, same = (
+        reported(answers=[answer("a", place(prompt)) for prompt in prompts])["sets"]["plans"]["digest"]
+        for prompts in (("p", "q"), ("p", "r"), ("q", "p"))
+    )
+    assert one == same != other
 
 
 def test_half_of_the_judges_are_no_majority() -> None:
@@ -292,6 +330,14 @@ def test_the_control_stays_out_of_holm_ratings_panel_and_worth() -> None:
     assert without["ratings"]["order"] == ["a", "b", "c"]
     assert with_control["pairwise"]["a_vs_b"] == without["pairwise"]["a_vs_b"]
     assert with_control["headline"]["words"] == without["headline"]["words"]
+
+
+def test_a_control_has_the_shape_of_the_schema(tmp_path: Path) -> None:
+    rows = [row for n in range(9) for row in both_orders("a", "a", place(f"p{n}"), "tie", second_sample=int(n > 2))]
+    found = summarised(tmp_path, settings(), pairwise=rows)
+    hold_to_schema(found)
+    pair = found["pairwise"]["a_vs_a"]
+    assert (pair["decided_share"], pair["identical"], pair["flip_rate"], pair["flip_n"]) == (0.0, 6, 0.0, 9)
 
 
 def test_pairs_of_one_name_are_refused() -> None:
@@ -350,3 +396,11 @@ def test_a_hundred_thousand_verdicts_take_less_than_a_minute() -> None:
     found = reported(answers=answers, markers=marks, rubric=rubric, pairwise=verdicts)
     assert time.monotonic() - started < 60
     assert sum(pair["n"] for pair in found["pairwise"].values()) == 96_000
+
+
+def test_a_judge_that_gives_everything_the_same_score_shows_no_tie() -> None:
+    rows = [
+        scored(name, place(f"p{number}"), 1.0, condition=name) for name in ("student", "vanilla") for number in range(6)
+    ]
+    (found,) = [item for item in reported(rubric=rows)["differences"] if item["metric"] == "rubric"]
+    assert (found["estimate"]["interval"], found["word"]) == (None, "cannot tell"), "nobody knows the scale"

@@ -64,6 +64,21 @@ def test_samples_judges_and_repeats_are_comparisons_of_their_own() -> None:
     assert len(usable([*apart, other]).both) == 1
 
 
+def test_a_repeat_without_its_other_order_is_left_out() -> None:
+    """Recorded lines in the slots A, A and B: two are a comparison, and the third would carry the taste for a place."""
+    one, other = verdicts(says(["first"]), 1)
+    found = compare([one, {**one, "repeat": 1}, other])
+    assert told(found, "n", "flip_n", "incomplete", "unscored") == (2, 1, 1, 0)
+    again = compare([one, {**one, "repeat": 1, "verdict": None}, other])
+    assert told(again, "n", "incomplete", "unscored") == (2, 0, 1)
+
+
+def test_two_ids_of_one_text_in_one_order_each_count_as_they_are() -> None:
+    one, other = verdicts(says(["first"]), 1)
+    found = compare([{**one, "id": "x"}, {**other, "id": "y", "verdict": "second"}])
+    assert told(found, "n", "prompts", "win", "loss", "flip_n", "incomplete") == (2, 1, 1, 1, 0, 0)
+
+
 @pytest.mark.parametrize("rate", [0.5, 0.7, 0.9])
 def test_garbage_leaves_the_rate_unbiased_and_n_smaller(rate: float) -> None:
     def found(share: float, seed: int) -> dict[str, Any]:

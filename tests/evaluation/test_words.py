@@ -3,7 +3,7 @@
 import pytest
 
 from stillhouse.evaluation.words import word
-from stillhouse.study.evaluations import Rules
+from stillhouse.study.gates import Rules
 
 RULES = Rules(level=0.95, margin=0.0, equivalence=0.05)
 

@@ -64,7 +64,7 @@ def test_a_taste_for_a_place_shows_in_one_order_too() -> None:
 
 
 def test_a_better_candidate_that_often_stood_first_is_no_taste_for_a_place() -> None:
-    found = of_judge(recorded(18, 2, 0.8))
+    found = of_judge(recorded(36, 4, 0.8))
     assert not is_noise(found["pairwise"])
     assert found["pairwise"]["first_shown_share"] < 0.7
     always = of_judge(recorded(18, 2, 1.0))
@@ -73,15 +73,47 @@ def test_a_better_candidate_that_often_stood_first_is_no_taste_for_a_place() -> 
 
 
 def test_a_few_places_may_be_luck() -> None:
-    """Seven of ten for the place shown first is what a fair judge does in one run of three."""
+    """Fourteen of twenty for the place shown first is what a fair judge does in one run of nine."""
     rows = []
-    for number in range(10):
-        order, took_first = ("first_second", "second_first")[number % 2], number < 7
+    for number in range(20):
+        order, took_first = ("first_second", "second_first")[number % 2], number < 14
         won = "first" if took_first == (order == "first_second") else "second"
         rows.append(verdict("a", "b", place(f"p{number}"), won, order=order))
     found = of_judge(rows)["pairwise"]
     assert (found["first_shown_share"], found["first_shown_p"] > 0.05) == (0.7, True)
     assert not is_noise(found)
+
+
+@pytest.mark.parametrize("few", [1, 7])
+def test_too_few_verdicts_in_one_order_say_nothing_of_places(few: int) -> None:
+    """The candidate wins everything that is shown in one order, and loses the handful in the other."""
+    rows = [verdict("a", "b", place(f"p{n}"), "first") for n in range(30)]
+    rows += [verdict("a", "b", place(f"q{n}"), "second", order="second_first") for n in range(few)]
+    found = of_judge(rows)
+    assert (found["pairwise"]["first_shown_share"], found["pairwise"]["first_shown_p"]) == (None, None)
+    assert not is_noise(found["pairwise"])
+    assert found["sentences"][0].startswith("It saw each pair in one order only")
+    rows += [verdict("a", "b", place(f"r{n}"), "second", order="second_first") for n in range(8 - few)]
+    assert is_noise(of_judge(rows)["pairwise"])
+
+
+def test_verdicts_on_one_prompt_are_one_piece_of_evidence_on_places() -> None:
+    """Thirty repeats on three prompts do not show a taste for a place; a judge that is torn on a prompt shows none."""
+    rows = [
+        verdict("a", "b", place(f"p{n % 3}"), won, order=order, repeat=n)
+        for n in range(30)
+        for order, won in (("first_second", "first"), ("second_first", "second"))
+    ]
+    assert of_judge(rows)["pairwise"]["first_shown_p"] == 0.25
+    fair = of_judge([row for n in range(10) for row in comparison(n, "first", "first")])["pairwise"]
+    assert (fair["first_shown_share"], fair["first_shown_p"]) == (0.5, None)
+
+
+def test_the_second_sample_has_its_own_markers() -> None:
+    at = [place(f"p{n}") for n in range(8)]
+    rows = [row for here in at for row in both_orders("a", "b", here, "second", second_sample=1)]
+    marks = {(name, "plans", f"p{n}", sample): sample for name in "ab" for n in range(8) for sample in (0, 1)}
+    assert worth_of_judges([], rows, marks, None)["j"]["pairwise"]["marker_agreement"] == 1.0
 
 
 def test_flat_scores_are_called_so() -> None:

@@ -4,14 +4,17 @@ import base64
 import gzip
 import hashlib
 import json
+import random
 import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from pyarrow.parquet import read_schema
 
-from stillhouse.provenance.files import read_json
+from stillhouse.evaluation.pairs import usable
+from stillhouse.provenance.files import read_json, read_parquet_rows, write_parquet
 from stillhouse.reports import report_links as links
 from stillhouse.reports.pages import cell
 from stillhouse.reports.report_blocks import MOST_CHARACTERS, MOST_ITEMS, pack, pack_pages
@@ -20,6 +23,7 @@ from stillhouse.reports.report_rows import Standing, excerpt, index, read_rows, 
 from stillhouse.reports.view import chance, short, visible
 from stillhouse.reports.write import SCRIPTS, render_html, render_markdown, write_report
 
+ORDERS = ["first_second", "second_first"]
 NASTY = (
     "<script>window.harmed = 1; fetch('https://example.org/')</script><img src=x onerror='window.harmed = 2'>"
     "</script></p></article></main></textarea><!-- <style>body{display:none}</style>\x1b[31mred\x07\x00 \u202egnirts \u2066 "
@@ -246,7 +250,7 @@ def test_blocks_are_small_and_carry_no_time() -> None:
 
 
 def row(judge: str, order: str, verdict: str | None) -> dict[str, Any]:
-    return {"judge": judge, "repeat": 0, "order": order, "verdict": verdict}
+    return {"id": "x", "judge": judge, "repeat": 0, "order": order, "verdict": verdict}
 
 
 def test_which_verdicts_count_and_flip() -> None:
@@ -258,6 +262,39 @@ def test_which_verdicts_count_and_flip() -> None:
     assert [one.flips for one in standings(rows)] == [True, True, False, False, False, True, True]
     again = [row("a", "first_second", "first"), row("a", "first_second", "tie"), row("a", "second_first", "first")]
     assert standings(again) == [Standing(True, False), Standing(False, False), Standing(True, False)]
+    again[1]["repeat"] = 1  # as recorded lines are numbered
+    assert standings(again) == [Standing(True, False), Standing(False, False), Standing(True, False)]
+    lines = [row("a", "first_second", "first"), {**row("a", "second_first", "second"), "id": "y"}]
+    assert standings(lines) == [Standing(True, False), Standing(True, False)]
+
+
+def test_verdicts_stand_by_the_rule_of_the_summary() -> None:
+    draw = random.Random(5)
+    for _ in range(200):
+        rows = [
+            {
+                **{"first": "a", "second": "b", "set": "s", "prompt_id": "p", "sample": 0, "id": draw.choice("xy")},
+                **{"judge": draw.choice("jk"), "repeat": draw.randrange(2)},
+                **{"order": draw.choice(ORDERS), "verdict": draw.choice(["first", "second", "tie", None])},
+            }
+            for _ in range(draw.randrange(8))
+        ]
+        found, told = usable(rows), standings(rows)
+        assert sum(one.counts for one in told) == len(found.rows)
+        assert sum(one.flips for one in told) == 2 * sum(found.flips)
+
+
+def test_a_control_shows_its_second_sample(made: Path, synthetic: ModuleType) -> None:
+    files = synthetic.inputs(made)["judgements"]
+    kept = read_parquet_rows(files["pairwise"])[0]
+    write_parquet(
+        made / "control.parquet",
+        [{**kept, "second": kept["first"], "second_sample": 1}],
+        read_schema(files["pairwise"]),
+    )
+    rows = read_rows(read_json(made / "report.json"), [], {"pairwise": made / "control.parquet"})
+    found = index(rows)
+    assert [found["answers"]["sample"][found["pairs"][side][0]] for side in ("first", "second")] == [0, 1]
 
 
 @pytest.mark.parametrize(

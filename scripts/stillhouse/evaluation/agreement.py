@@ -21,14 +21,14 @@ Ratings = Mapping[str, Any]
 
 def pairwise_agreement(rows: Sequence[dict[str, Any]], *, level: float = LEVEL) -> dict[str, Any] | None:
     """`agreement` of the judges' verdicts, rows as in pairwise.parquet; a unit is one comparison in one order."""
-    columns = ("first", "second", "set", "prompt_id", "sample", "repeat", "order")
+    columns = ("first", "second", "set", "prompt_id", "id", "sample", "repeat", "order")
     given = ((row, row["verdict"]) for row in rows if row["verdict"] is not None)
     return _agreement_of(given, columns, "nominal", level)
 
 
 def rubric_agreement(rows: Sequence[dict[str, Any]], *, level: float = LEVEL) -> dict[str, Any] | None:
     """`agreement` of the judges' recomputed scores, rows as in rubric.parquet; a unit is one answer in one repeat."""
-    columns = ("subject", "set", "prompt_id", "sample", "repeat")
+    columns = ("subject", "set", "prompt_id", "id", "sample", "repeat")
     given = ((row, row["overall"]) for row in rows if row["status"] == "scored")
     return _agreement_of(given, columns, "interval", level)
 
@@ -39,7 +39,7 @@ def _agreement_of(
     units: dict[Hashable, dict[str, Any]] = defaultdict(dict)
     prompts: dict[Hashable, Hashable] = {}
     for row, value in given:
-        unit = tuple(row[column] for column in columns)
+        unit = tuple(row.get(column) for column in columns)
         units[unit][row["judge"]] = value
         prompts[unit] = row["prompt_id"]
     return agreement(units, measure, prompts=prompts, level=level)

@@ -7,15 +7,29 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-from stillhouse.evaluation.replies import AmbiguousError, normal, parse_objects, spans, storable
+from stillhouse.evaluation.replies import (
+    ADVERB,
+    ADVERBS,
+    LONGEST,
+    STRIP,
+    THING,
+    TIE,
+    TIE_LEAD,
+    AmbiguousError,
+    Labels,
+    normal,
+    outside,
+    parse_objects,
+    spans,
+    storable,
+    unmarked,
+)
 from stillhouse.evaluation.verdicts import number
 from stillhouse.llm.reasoning import split_reasoning
 from stillhouse.llm.requests import Call
 
-TIE = "TIE"
 ORDERS = ("first_second", "second_first")
 KEYS = (
     "verdict", "final_verdict", "overall", "overall_verdict", "winner", "overall_winner", "choice", "final_choice", "pick",
@@ -25,31 +39,18 @@ KEYS = (
 WHY = ("rationale", "reason", "reasons", "reasoning", "explanation", "justification", "why")
 AXES = ("axes", "scores", "dimensions", "criteria", "ratings")  # objects around the axes
 DEEPEST = 4
-LONGEST = 200  # characters of a phrase or line that is read as a choice or a score
 
-_THING = r"(?:response|answer|option|candidate|model|assistant|output|reply|version|text|completion)"
-_TIE_WORDS = (
-    r"(?:an?\s+)?(?:tie[ds]?|draw)",
-    r"(?:it['’]s|it\s+is|this\s+is|call\s+it)\s+a\s+(?:tie|draw)",
-    r"no\s+(?:clear\s+)?(?:winner|preference|difference)",
-    rf"neither(?:\s+(?:one|{_THING}))?(?:\s+(?:is|wins|was)(?:\s+(?:clearly\s+)?(?:better|preferred|superior))?)?",
-    rf"(?:both|they|both\s+{_THING}s|the\s+(?:two\s+)?{_THING}s)(?:\s+are)?\s+(?:about\s+|roughly\s+)?"
-    r"(?:equal(?:ly\s+\w+)?|tied|even|the\s+same)",
-    r"(?:about\s+|roughly\s+)?equal(?:ly\s+\w+)?",
-)
-_ADVERBS = r"(?:(?:clearly|slightly|much|far|overall|marginally|significantly|definitely|somewhat|strictly|a\s+bit|a\s+little)\s+)*"
-_BETTER = rf"(?:(?:is|was)\s+{_ADVERBS}(?:the\s+)?(?:better|best|stronger|superior|preferable|preferred|winner)(?:\s+{_THING})?|wins|won)"
-_REASON = r"(?:because|since|as|by|over|due|thanks)\b"
-_END = rf"(?=\W*$|[*_]*[.!;)]|,(?!\s*(?:but|though|although|however|yet|while))|\s+(?:{_REASON}|overall|than))"
 _SEPARATOR = r"[\s*_\"'`]{0,4}(?:(?:\s|\bis\b)*[:=]|\s+is\b)"
 _KEY_WORDS = "|".join(key.replace("_", r"[\s_-]+") for key in sorted(KEYS, key=len, reverse=True))
-_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_WORDS}){_SEPARATOR}", re.IGNORECASE)
+_DASHED = rf"^[^\w\n]{{0,8}}(?:overall,|(?:{_KEY_WORDS})[*_]{{0,4}}(?:[ \t]+->?[ \t]|[ \t]*[–—]))"
+_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_WORDS}){_SEPARATOR}|{_DASHED}", re.IGNORECASE | re.MULTILINE)
 _WHY = re.compile(rf"(?<![\w-])(?:{'|'.join(WHY)}){_SEPARATOR}\s*", re.IGNORECASE)
-_TIE_LEAD = re.compile(rf"(?:{'|'.join(_TIE_WORDS)})(?=\W*$|\s*[.,;:(–—-]|\s+{_REASON})", re.IGNORECASE)
-_TIE_ALL = re.compile(rf"(?:{'|'.join(_TIE_WORDS)})", re.IGNORECASE)
 _UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 _OPEN = re.compile(r"\{\s*[\"'].*", re.DOTALL)
-_DOUBT = re.compile(r"\b(?:not|if|whether|would|could|neither|unless|might)\b|n['’]t\b", re.IGNORECASE)
+_OPEN_END = re.compile(r"[\w*_)\]\"'`]\s{0,4}[-:=+(–—][\s*_.]{0,8}$")
+_DOUBT = re.compile(
+    r"\b(?:not|if|whether|(?<!\bI )would|could|neither|unless|might)\b|\bwould\s+(?=\S)|n['’]t\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -65,69 +66,6 @@ class PairVerdict:
     axes: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Labels:
-    """How the two answers are called, the one shown first before the other."""
-
-    first: str
-    second: str
-
-    @cached_property
-    def _one(self) -> str:
-        return rf"(?:the\s+)?(?:{_THING}[\s_*:#\"'-]*)?(?P<label>{self.first}|{self.second})"
-
-    @cached_property
-    def whole(self) -> re.Pattern[str]:
-        """A phrase that is a label and nothing more, or says that it is better than the other."""
-        other = self._one.replace("(?P<label>", "(?:")
-        return re.compile(rf"{self._one}(?:[\s*]+{_BETTER}(?:\s+(?:than|over)\s+{other})?)?", re.IGNORECASE)
-
-    @cached_property
-    def lead(self) -> re.Pattern[str]:
-        """A label at the beginning of a phrase that goes on with a reason."""
-        other = rf"(?:\s*(?:,|/|\||&|or|and|vs\.?)\s*(?:or\s+|and\s+)?){self._one.replace('(?P<label>', '(?:')}\b"
-        return re.compile(
-            rf"{self._one}\b(?!{other})(?:\W*$|[*_]*\s*[.,;:(–—-]|\s+{_REASON}|\s+{_BETTER}{_END})", re.IGNORECASE
-        )
-
-    @cached_property
-    def more(self) -> re.Pattern[str]:
-        """A comparison such as A>B or A=B."""
-        return re.compile(rf"({self.first}|{self.second})\s*(>+|=+|<+)\s*({self.first}|{self.second})")
-
-    @cached_property
-    def sentence(self) -> re.Pattern[str]:
-        """A sentence of judgement; the label stands in capitals, since `a` is a word of its own."""
-        thing = rf"(?i:{_THING})[\s_*#]*"
-        likes = r"(?i:\b(?:prefer|choose|chose|pick|picked|select|favou?r|vote\s+for|go\s+with)\s+(?:the\s+)?)"
-        label = rf"({self.first}|{self.second})"
-        return re.compile(
-            rf"(?<![\w'’-])(?:{thing})?{label}[*_]*\s+(?i:{_BETTER}{_END})|{likes}(?:{thing})?{label}\b(?i:{_END})"
-        )
-
-    def choice_in(self, phrase: str) -> str | None:
-        """The choice that a short phrase is: `A`, `**Response B**`, `A is better than B`, `tie.`, `A>B`."""
-        text = phrase.strip(_STRIP)
-        if len(text) > LONGEST:
-            return None
-        if _TIE_ALL.fullmatch(text):
-            return TIE
-        if (compared := self.more.fullmatch(text)) and compared[1] != compared[3]:
-            return TIE if compared[2][0] == "=" else compared[1] if compared[2][0] == ">" else compared[3]
-        found = self.whole.fullmatch(text)
-        return found["label"].upper() if found else None
-
-    def choice_at_start(self, phrase: str) -> str | None:
-        """The choice that a phrase begins with, when what follows is a reason for it."""
-        text = phrase.strip().lstrip(_STRIP)
-        if _TIE_LEAD.match(text):
-            return TIE
-        found = self.lead.match(text)
-        article = found and found["label"] == "a" and re.match(r"a\s+\w", text[found.start("label") :])
-        return found["label"].upper() if found and not article else None
-
-
-_STRIP = " \t\r\n*_\"'`[](){}#>.!~:-"
 SHOWN = Labels("1", "2")
 SLOTS = Labels("A", "B")
 
@@ -164,7 +102,7 @@ class _Reply:
     def __init__(self, text: str, labels: Labels, finished: bool) -> None:
         inside = [span for span in spans(text)[0] if ":" in span]
         self.objects = parse_objects(inside, set(KEYS))
-        self.text = _OPEN.sub("", _outside(text, inside)).replace("```json", "").replace("```", "")
+        self.text = unmarked(_OPEN.sub("", outside(text, inside)), KEYS).replace("```json", "").replace("```", "")
         self.lines = [line.strip() for line in self.text.splitlines() if line.strip()]
         self.labels, self.finished = labels, finished
 
@@ -173,25 +111,43 @@ class _Reply:
         told = [choice for value in self.objects for choice in self._in_object(value)]
         lines, unread = self._in_lines()
         bare = self._bare()
+        if not self.finished and not told and not (self._has_form() or (bare and len(self.lines) == 1)):
+            return set()  # it was cut off while still thinking
         if told or lines:
             return {*told, *lines, *bare}
         if unread and not bare:
             return set()
-        alone = [choice for line in self.lines if not line.endswith(":") and (choice := self.labels.choice_in(line))]
+        alone = [choice for line in self.lines if not self._is_open(line) and (choice := self.labels.choice_in(line))]
         ends = {self.labels.choice_in(line) for line in (*self.lines[:1], *self.lines[-1:])} - {None}
-        if alone and (ends or len(self.lines) == 1):
-            return set(alone)
-        if not self.finished:
+        if not bare and len(self.labels.both_better(self.text)) > 1:
             return set()
+        sentences = set(self._in_sentences())
+        if alone and (ends or len(self.lines) == 1):
+            leans = sentences | set(self.labels.leaning.findall(self.text)) if set(alone) == {TIE} else set()
+            return {*alone, *leans} if len(leans) == 1 else set(alone)
         # a line that begins with `1.` may be the first of a list
-        leads = len(self.lines) == 1 and self.labels.first.isalpha() and self.labels.choice_at_start(self.lines[0])
-        return {*self._in_sentences(), *([leads] if leads else [])}
+        if len(self.lines) != 1 or not self.labels.first.isalpha():
+            return sentences
+        leads = self.labels.choice_at_start(self.lines[0])
+        if not leads and TIE_LEAD.match(self.lines[0].lstrip(STRIP)):
+            return set()  # a tie that leans to one side
+        return sentences | ({leads} if leads else set())
+
+    def _is_open(self, line: str) -> bool:
+        """Whether a line's end asks for more, as in `A:` and `A -`, or it ends with a grade."""
+        end = line[-LONGEST:]
+        return bool(self.labels.grade.search(end) or _OPEN_END.search(end))
+
+    def _has_form(self) -> bool:
+        """Whether a line is a key such as `VERDICT:` and a choice, and nothing more."""
+        keys = ((line, _KEY.match(line.lstrip(STRIP))) for line in self.lines)
+        return any(key and self.labels.choice_in(line.lstrip(STRIP)[key.end() :]) for line, key in keys)
 
     def _bare(self) -> list[str]:
-        """The first and the last line where they are a label or TIE and nothing else."""
-        words = {self.labels.first, self.labels.second, TIE}
-        ends = [line.strip(_STRIP).upper() for line in (*self.lines[:1], *self.lines[-1:])]
-        return [end for end in ends if end in words]
+        """The first and the last line where they are a label or TIE and nothing else; `A slightly` is one too."""
+        form = re.compile(rf"{ADVERBS}({self.labels.first}|{self.labels.second}|{TIE})(?:\s+{ADVERB})?", re.IGNORECASE)
+        ends = [line for line in (*self.lines[:1], *self.lines[-1:]) if not self._is_open(line)]
+        return [found[1].upper() for line in ends if (found := form.fullmatch(line.strip(STRIP)))]
 
     def _in_object(self, value: Any, depth: int = 0) -> list[str]:
         if not isinstance(value, dict) or depth > DEEPEST:
@@ -209,20 +165,26 @@ class _Reply:
         if isinstance(part, bool) or not isinstance(part, str | int):
             return []
         choice = self.labels.choice_in(str(part)) or self.labels.choice_at_start(str(part))
+        choice = choice if len(self.labels.both_better(str(part))) < 2 else None
         return [choice] if choice else []
 
     def _in_lines(self) -> tuple[list[str], bool]:
         """Choices after `VERDICT:` and its like, and whether there was one that cannot be read."""
         told: list[str] = []
         unread = False
-        for key, value in _values(self.text):
-            choice = self.labels.choice_in(value) or self.labels.choice_at_start(value)
+        for key, value, below in _values(self.text):
+            open_end = below and _OPEN_END.search(value[-LONGEST:])  # `Winner: A:`, and `B:` below
+            whole = None if open_end else self.labels.choice_in(value)
+            choice = whole or self.labels.choice_at_start(value, below)
+            both = len(self.labels.both_better(value, below)) > 1
+            choice = None if both else choice
             told += [choice] if choice else []
             form = key.rstrip().endswith((":", "="))  # not prose: "the answer is concise"
-            unread |= form and not choice and number(value.strip(_STRIP)) is None
+            unread |= both or form and not choice and number(value.strip(STRIP)) is None
         return told, unread
 
     def _in_sentences(self) -> Iterator[str]:
+        yield from (found[2] for found in self.labels.instead.finditer(self.text) if found[1] != found[2])
         for sentence in re.split(r"(?<=[.!?;])\s+|\n+", self.text):
             for found in self.labels.sentence.finditer(sentence):
                 if not _DOUBT.search(sentence[: found.start()]):
@@ -280,7 +242,7 @@ class _Reply:
                 yield normal(name), choice
         for line in self.lines:
             name, colon, value = line.partition(":")
-            name = normal(name.strip(_STRIP))
+            name = normal(name.strip(STRIP))
             if colon and name in names and (choice := self.labels.choice_in(value)):
                 yield name, choice
 
@@ -298,7 +260,7 @@ class _Reply:
 
     def _is_form(self, line: str) -> bool:
         """Whether a line is the reply's form: a verdict, a score, a fence."""
-        plain = line.strip(_STRIP)
+        plain = line.strip(STRIP)
         if len(plain) > LONGEST:
             return False
         scored = re.fullmatch(r"[\w .*-]{1,60}[:=][*\s]*-?\d[\d./ ]*", plain)
@@ -307,32 +269,45 @@ class _Reply:
         return bool(not plain or scored or verdict or self.labels.choice_in(axis[1] if axis else plain))
 
 
-def _outside(text: str, inside: list[str]) -> str:
-    """`text` without the objects `inside` it, which stand in their order."""
-    kept, place = [], 0
-    for span in inside:
-        start = text.index(span, place)
-        kept.append(text[place:start])
-        place = start + len(span)
-    return " ".join([*kept, text[place:]])
-
-
-def _values(text: str) -> Iterator[tuple[str, str]]:
-    """Each key such as `VERDICT:`, and what stands behind it, up to the next one or the end of its line."""
+def _values(text: str) -> Iterator[tuple[str, str, str]]:
+    """Each key such as `VERDICT:`, what stands behind it on its line, and the lines below, up to the next key."""
     found = list(_KEY.finditer(text))
     for key, following in itertools.zip_longest(found, found[1:]):
-        rest = text[key.end() : following.start() if following else len(text)].lstrip(_STRIP)
-        yield key[0], rest.split("\n", 1)[0]
+        rest = text[key.end() : following.start() if following else len(text)].lstrip(STRIP)
+        value, _, below = rest.partition("\n")
+        yield key[0], value, below
 
 
 def _is_axis(name: str) -> bool:
     """Whether a name with two scores is an axis: not `Response A: 7`, and not the verdict itself."""
-    return normal(name) not in KEYS and not re.fullmatch(_THING, name.strip(), re.IGNORECASE)
+    return normal(name) not in KEYS and not re.fullmatch(THING, name.strip(), re.IGNORECASE)
 
 
 def better(first: float, second: float, labels: Labels) -> str:
     """The label with the higher number, TIE where they are equal."""
     return TIE if first == second else labels.first if first > second else labels.second
+
+
+def axis_choice(value: Any, labels: Labels = SLOTS) -> str | None:
+    """The choice on one axis of a recorded verdict: `A`, `B`, `TIE`, or both scores, as in {"A": "4/5", "B": 3}.
+
+    None where no choice is named: null, `UNCLEAR`, a score that is no number, scores out of different sums. Raises
+    `ValueError` for what is no choice and no such object.
+    """
+    if value is None or isinstance(value, str):
+        return labels.choice_in(value or "")
+    if not isinstance(value, dict) or set(value) != {labels.first, labels.second}:
+        raise ValueError(
+            f'expected "{labels.first}", "{labels.second}", "{TIE}" or the scores of both, found {value!r}'
+        )
+    scores = [value[label] for label in (labels.first, labels.second)]
+    if any(isinstance(score, bool | list | dict) for score in scores):
+        raise ValueError(f"expected two scores, found {value!r}")
+    told, sums = zip(*(str(score).partition("/")[::2] for score in scores), strict=True)
+    one, two = map(number, told)
+    out_of = {whole.strip() for whole in sums if whole.strip()}
+    clear = one is not None and two is not None and len(out_of) <= 1 and all(map(str.isdigit, out_of))
+    return better(one, two, labels) if clear else None
 
 
 def unblind(choice: str | None, order: str, labels: Labels = SHOWN) -> str | None:

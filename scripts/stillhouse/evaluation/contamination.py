@@ -116,8 +116,19 @@ def _words(found: Mapping[str, Mapping[str, Any]], unread: list[str]) -> str:
     missing = f"The training data of {listed(unread)} could not be checked." if unread else ""
     if not found:
         return missing or "No subject's training data is part of this study: contamination was not checked."
-    told = contaminated(found) or [f"No evaluation prompt is in the training data of {listed(list(found))}"]
+    told = contaminated(found) or _clean(found)
     return " ".join([*(f"{sentence}." for sentence in told), missing]).strip()
+
+
+def _clean(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """No more than was looked for: decontamination alone finds near-duplicates."""
+    nearly = {True: "", False: " (near-duplicates were not looked for)"}
+    groups = {looked: [name for name, told in found.items() if told["decontaminated"] is looked] for looked in nearly}
+    return [
+        f"No evaluation prompt is word for word in the training data of {listed(names)}{nearly[looked]}"
+        for looked, names in groups.items()
+        if names
+    ]
 
 
 def contaminated(found: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -7,11 +7,11 @@ from typing import Any
 from stillhouse.evaluation.conditions import ABLATION, FORGETTING, GOLD, STUDENT, TARGET
 from stillhouse.evaluation.gate_check import Bound, Measured, check
 from stillhouse.evaluation.guards import guard_checks
-from stillhouse.evaluation.statistics import estimate, mean, paired_difference
-from stillhouse.evaluation.summary_breaks import UNIT, broken_answers
-from stillhouse.evaluation.summary_differences import Observations, Scales, difference_bounds, overall_scores
+from stillhouse.evaluation.statistics import SHARE, estimate, mean, paired_difference
+from stillhouse.evaluation.summary_breaks import broken_on_targets
+from stillhouse.evaluation.summary_differences import Observations, Scales, difference_bounds, judged_scores
 from stillhouse.evaluation.summary_evidence import Evidence
-from stillhouse.study.evaluations import Gates, Rules
+from stillhouse.study.gates import Gates, Rules
 
 Check = dict[str, Any]
 
@@ -91,7 +91,7 @@ class _Students:
 
     def leakage(self, name: str) -> Measured:
         """Capped marker score on forgetting sets."""
-        return self._mean(self._marks(name, FORGETTING, "capped"), UNIT, "no answers on a forgetting set")
+        return self._mean(self._marks(name, FORGETTING, "capped"), SHARE, "no answers on a forgetting set")
 
     def signal(self, name: str) -> Measured:
         """Raw markers on target sets minus the ablation's; of several ablations the one that leaves least."""
@@ -110,20 +110,22 @@ class _Students:
 
     def rubric(self, name: str) -> Measured:
         """Recomputed overall."""
-        scores = overall_scores(self.evidence.rubric_by.get((name,), []))
-        return self._mean(scores, self.scales.bounds("rubric"), "no rubric score")
+        scores = judged_scores(self.evidence.rubric_by.get((name,), []))
+        return self._mean(
+            [(prompt, score) for prompt, _, score in scores], self.scales.bounds("rubric"), "no rubric score"
+        )
 
     def breaks(self, name: str) -> Measured:
-        """Share of answers that break character."""
-        known = broken_answers(self.evidence.breaks_by.get((name,), []))
-        values = [(row["prompt_id"], float(broken)) for row, broken in known if broken is not None]
-        return self._mean(values, UNIT, "no answer was looked at for character breaks")
+        """Share of answers on target sets that break character."""
+        found = broken_on_targets(self.evidence.breaks_by.get((name,), []))
+        values = [(row["prompt_id"], float(broken)) for row, broken in found]
+        return self._mean(values, SHARE, "no answer on a target set was looked at for character breaks")
 
     def checks(self, name: str) -> Measured:
         """Share of expectations that held."""
         rows = self.evidence.checks_by.get((name,), [])
         values = [(row["prompt_id"], float(row["passed"])) for row in rows if row["passed"] is not None]
-        return self._mean(values, UNIT, "no check was run")
+        return self._mean(values, SHARE, "no check was run")
 
     def _marks(self, name: str, role: str, metric: str) -> Observations:
         rows = self.evidence.markers_by_role.get((name, role), [])

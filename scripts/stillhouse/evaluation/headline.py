@@ -5,12 +5,16 @@ from typing import Any
 
 from stillhouse.evaluation.conditions import STUDENT, TARGET
 from stillhouse.evaluation.contamination import contaminated, listed
-from stillhouse.evaluation.worth import is_noise
+from stillhouse.evaluation.statistics import percent
+from stillhouse.evaluation.worth import FEW, NOISE_FLIPS, is_noise
 
 Report = Mapping[str, Any]
 
+MOST_NAMED = 6  # categories that a warning names one by one
 FEW_PROMPTS = 5
 """Prompts of a category below which its figures are anecdotes."""
+DECIDED = 0.5
+"""Share of verdicts that are no tie from which a judge is said to have decided on an A/A control."""
 TONES = {"wins": "good", "loses": "bad", "ties": "open", "cannot tell": "open", None: "open"}
 TURNED = {"wins": "loses", "loses": "wins"}
 """A word about the candidate, from the side of a student who is the baseline."""
@@ -38,7 +42,8 @@ def _tone(report: Report, word: str | None) -> str:
     if report["gates"]["passed"] is False:
         return "bad"
     tone = TONES[word]
-    return "open" if tone == "good" and contaminated(report["contamination"]["trained"]) else tone
+    doubtful = contaminated(report["contamination"]["trained"]) or _often_unscored(report)
+    return "open" if tone == "good" and doubtful else tone
 
 
 def _first(report: Report, names: Sequence[str]) -> str | None:
@@ -136,7 +141,7 @@ def _subjects(report: Report) -> tuple[str, str | None]:
 
 def _interval(report: Report, interval: Sequence[float] | None, form: str = ".2f") -> str:
     if interval is None:
-        return "(too few prompts for an interval)"
+        return "(no interval can be given)"
     return f"({100 * report['rules']['level']:g} % interval {interval[0]:{form}} to {interval[1]:{form}})"
 
 
@@ -145,9 +150,7 @@ def _judges(names: list[str]) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    """A percentage that never calls something nothing: 1 of 1000 is 0.1 %."""
-    share = 100 * part / whole if whole else 0.0
-    return f"{share:.1g} %" if 0 < share < 1 else f"{share:.0f} %"
+    return percent(part / whole if whole else 0.0)
 
 
 def _count(number: int, noun: str) -> str:
@@ -172,6 +175,7 @@ def warnings(report: Report, category_prompts: Mapping[str, int]) -> list[str]:
         ),
         *(found["self_preference"]["sentence"] for found in report["judges"].values() if found["self_preference"]),
         *_failed_controls(report),
+        *_missing_answers(report),
         *_thin_categories(report, category_prompts),
         *_lonely_judge(report),
     ]
@@ -195,18 +199,48 @@ def _failed_gates(report: Report) -> list[str]:
 
 
 def _failed_controls(report: Report) -> list[str]:
-    return [
+    """A control fails by a rate that is not one half, and by judges who decide, and decide by the place."""
+    controls = [pair for pair in report["pairwise"].values() if pair["control"]]
+    uneven = [
         f"The A/A control failed: {pair['candidate']} against itself has a win rate of {pair['rate']:.2f} "
         f"{_interval(report, pair['interval'])}, so the judging itself favours one side."
-        for pair in report["pairwise"].values()
-        if pair["control"] and pair["interval"] and not pair["interval"][0] <= 0.5 <= pair["interval"][1]
+        for pair in controls
+        if pair["interval"] and not pair["interval"][0] <= 0.5 <= pair["interval"][1]
+    ]
+    return [*uneven, *(told for pair in controls for told in _by_place(pair))]
+
+
+def _by_place(pair: Report) -> list[str]:
+    """What judges say of two answers that are the same: each judge with enough comparisons, else all together."""
+    judges = pair["by_judge"]
+    asked = [([name], found) for name, found in judges.items() if found["flip_n"] >= FEW] or [(list(judges), pair)]
+    shown = "identical answers" if pair["identical"] == pair["n"] else "two answers of one subject"
+    return [
+        f"The A/A control of judge{'s' if len(names) > 1 else ''} {listed(names)} failed. On {shown} it still chose one in "
+        f"{_share(found['win'] + found['loss'], found['n'])} of verdicts and contradicted itself on "
+        f"{percent(found['flip_rate'])} of prompts."
+        for names, found in asked
+        if found["flip_n"] >= FEW
+        and found["flip_rate"] >= NOISE_FLIPS
+        and found["win"] + found["loss"] >= DECIDED * found["n"]
     ]
 
 
 def _thin_categories(report: Report, category_prompts: Mapping[str, int]) -> list[str]:
     thin = {name: category_prompts.get(name, 0) for name in report["categories"]}
     told = [f"{name} ({number})" for name, number in thin.items() if number < FEW_PROMPTS]
-    return [f"Fewer than {FEW_PROMPTS} prompts: {listed(told)}; take figures by category as anecdotes."] if told else []
+    named = listed(told) if len(told) <= MOST_NAMED else f"{len(told)} of {len(thin)} categories"
+    return [f"Fewer than {FEW_PROMPTS} prompts: {named}; take figures by category as anecdotes."] if told else []
+
+
+def _missing_answers(report: Report) -> list[str]:
+    """Sets that some subjects answered and others did not."""
+    missing = {
+        name: [key for key in report["sets"] if key not in subject["answers"]]
+        for name, subject in report["subjects"].items()
+        if subject["answers"]
+    }
+    return [f"{name} has no answer on {listed(sets)}." for name, sets in missing.items() if sets]
 
 
 def _lonely_judge(report: Report) -> list[str]:

@@ -1,10 +1,11 @@
 """All evaluations of a study side by side: how scores moved from one to the next, and where a subject comes again.
 
 Read from the evaluations' report.json alone. Scores of two evaluations are called comparable only when the same thing
-was measured in the same way: same sets with as many prompts, same markers, or same rubric and judges.
+was measured in the same way: the same prompts by the same markers and cap, or by a rubric of the same components,
+weights and scale and the same judges.
 """
 
-import html
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,13 @@ METRICS = {
     "breaks": "share of answers that break character",
 }
 
+_SIGNS = re.compile(r"([\\`*_{}\[\]<>#|~])")
+"""Signs that Markdown takes for more than text; the report's tables escape the same."""
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
+"""Signs that a reader would not see, or that turn what follows."""
 Report = Mapping[str, Any]
 Point = dict[str, Any]
 
@@ -120,16 +128,27 @@ def _points(report: Report, row: dict[str, Any], metric: str) -> Iterator[Point]
         role = TARGET if metric == "markers" else FORGETTING
         for key, found in row["markers"].items():
             if found["role"] == role:
-                way = [report["markers"], report["sets"][key]["prompts"]]
+                way = [_markers(report), report["sets"][key]["digest"]]
                 told = {"value": found["capped"], "interval": found["capped_interval"], "n": found["n"]}
                 yield {**about, "set": key, **told, "way": way}
     elif row[metric]:
         value = row[metric]["overall" if metric == "rubric" else "rate"]
         judges = report["subjects"][row["subject"]][metric]["by_judge" if metric == "rubric" else "judges"]
-        prompts = {key: found["prompts"] for key, found in report["sets"].items()}
-        way = [report["rubric"] if metric == "rubric" else None, sorted(judges), prompts]
+        prompts = {key: found["digest"] for key, found in report["sets"].items() if found["role"] == TARGET}
+        way = [_rubric(report) if metric == "rubric" else None, sorted(judges), prompts]
         told = {"value": value, "interval": row[metric]["interval"], "n": row[metric]["n"]}
         yield {**about, "set": None, **told, "way": way}
+
+
+def _markers(report: Report) -> Any:
+    known = report["markers"]
+    return known and (known["cap"], sorted(known["names"]))
+
+
+def _rubric(report: Report) -> Any:
+    """What a score depends on. Descriptions may be worded anew."""
+    known = report["rubric"]
+    return known and (known["scale"], {name: part["share"] for name, part in known["components"].items()})
 
 
 def _by_set(points: list[Point]) -> Iterator[tuple[str | None, list[Point]]]:
@@ -172,13 +191,13 @@ def history_text(history: Mapping[str, Any]) -> str:
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     marked = [
-        f"{key} {_score(found['capped'], found['capped_interval'], found['n'])}"
+        f"{_cell(key)} {_score(found['capped'], found['capped_interval'], found['n'])}"
         for key, found in row["markers"].items()
     ]
     rubric, breaks = row["rubric"], row["breaks"]
-    pairs = [f"{key} {_score(pair['rate'], pair['interval'], pair['n'])}" for key, pair in row["pairs"].items()]
+    pairs = [f"{_cell(key)} {_score(pair['rate'], pair['interval'], pair['n'])}" for key, pair in row["pairs"].items()]
     return [
-        *(str(row[key] or "") for key in ("evaluation", "subject", "condition", "adapter")),
+        *(_cell(row[key] or "") for key in ("evaluation", "subject", "condition", "adapter")),
         "; ".join(marked),
         _score(rubric["overall"], rubric["interval"], rubric["n"]) if rubric else "",
         _score(breaks["rate"], breaks["interval"], breaks["n"]) if breaks else "",
@@ -212,9 +231,10 @@ def _score(value: float | None, interval: Sequence[float] | None, n: int) -> str
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+    return f"| {' | '.join(cells)} |"
 
 
 def _cell(text: str) -> str:
-    """Names may come from recorded files: they are text, neither markup nor a column."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
+    """Names may come from recorded files: one line, its signs taken literally, none that turns or hides the others."""
+    told = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+    return _SIGNS.sub(r"\\\1", told)

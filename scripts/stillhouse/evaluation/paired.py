@@ -18,8 +18,8 @@ def permutation_p(differences: Sequence[float]) -> float | None:
     """Two-sided p of the sign-flip test: how often random signs give a sum as far from zero (Fisher 1935).
 
     One difference a prompt, so that the test is clustered by prompt. Exact up to 2^14 assignments and where all
-    magnitudes are equal (the sign test, for yes and no McNemar's exact one), else 20,000 seeded draws, the data counting as one more so that p is never
-    zero; with more than `LARGE` different magnitudes the normal limit. The order of the differences does not matter.
+    magnitudes are equal (the sign test; of yes and no it is McNemar's exact one), else 20,000 seeded draws, the data
+    counting as one more so that p is never zero; with more than `LARGE` different magnitudes the normal limit. The order of the differences does not matter.
     None without any, 1 where all are zero. Raises `EvaluationError` for what is no finite number.
     """
     if not len(differences):

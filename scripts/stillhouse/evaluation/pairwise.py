@@ -36,6 +36,7 @@ PAIRWISE = pa.schema(
         ("category", pa.string()),
         ("difficulty", pa.string()),
         ("sample", pa.int32()),
+        ("second_sample", pa.int32()),
         ("judge", pa.string()),
         ("repeat", pa.int32()),
         ("order", pa.string()),
@@ -91,7 +92,7 @@ class Asking:
 
     @property
     def sample(self) -> int:
-        """Which of their answers to the prompt the two subjects are compared by."""
+        """Which of the first subject's answers to the prompt is compared; a control's second is another one."""
         return self.pair[0].get("sample") or 0
 
     @property
@@ -212,6 +213,7 @@ async def _verdict(asking: Asking, question: Question, form: Form) -> Row:
         **{name: first[name] for name in ("set", "prompt_id", "id")},
         **{name: first.get(name) for name in ("category", "difficulty")},
         "sample": asking.sample,
+        "second_sample": second.get("sample") or 0,
         "judge": asking.client.name,
         "repeat": asking.repeat,
         "order": asking.order,

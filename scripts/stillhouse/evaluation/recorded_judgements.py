@@ -64,7 +64,8 @@ def _judged(line: Row, place: str, rubric: Rubric) -> dict[str, Any]:
         "overall": verdict.overall,
         "judge_overall": overall,
         "recorded_overall": _overall(line, "recorded_overall", place, rubric),
-        "critical_failures": read_faults(faults, rubric),
+        # as text a number that the rubric does not list is kept
+        "critical_failures": read_faults([str(fault) if type(fault) is int else fault for fault in faults], rubric),
         "raw": canonical_json({"components": parts, "critical_failures": faults, "overall": line.get("judge_overall")}),
         "calls": [],
     }

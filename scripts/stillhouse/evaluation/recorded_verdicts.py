@@ -20,7 +20,8 @@ REQUIRED = ("id", "candidate", "baseline", "candidate_slot")
 def read_recorded_verdicts(file: Path, answers: list[Row], axes: Sequence[str] = ()) -> list[Row]:
     """The rows of pairwise.parquet out of a JSONL file of verdicts: id, candidate, baseline, candidate_slot, raw.
 
-    `answers` are all responses; a prompt that neither side answered stands in the set "recorded". `axes` are names to
+    A line whose candidate and baseline were named the other way round before is turned, so that a pair that was
+    recorded from both sides stays one pair. `answers` are all responses; a prompt that neither side answered stands in the set "recorded". `axes` are names to
     look for in replies, besides those that replies score themselves. A line of the same id, pair, judge and slot is
     the next repeat.
 
@@ -33,26 +34,38 @@ def read_recorded_verdicts(file: Path, answers: list[Row], axes: Sequence[str] =
     known = {subject: Answers(subject, rows) for subject, rows in by_subject.items()}
     repeats = Counter[tuple[str, ...]]()
     rows = []
+    pairs: set[tuple[str, str]] = set()
     for place, line in read_recorded_lines(file, REQUIRED, nullable=("raw",)):
-        row = _row(line, place, known, axes)
+        row = _row(_turned(line, pairs, place), place, known, axes)
+        pairs.add((row["first"], row["second"]))
         unit = tuple(row[name] for name in ("first", "second", "set", "prompt_id", "id", "judge", "order"))
         rows.append({**row, "repeat": repeats[unit]})
         repeats[unit] += 1
     return rows
 
 
+def _turned(line: Row, pairs: set[tuple[str, str]], place: str) -> Row:
+    """The line from the side from which its pair was named first."""
+    slot, first, second = line["candidate_slot"], _name(line, "candidate", place), _name(line, "baseline", place)
+    if slot not in ("A", "B"):
+        raise InputError(f'{place}: candidate_slot: expected "A" or "B", found {slot!r}')
+    if first == second or (second, first) not in pairs:
+        return line
+    return {**line, "candidate": second, "baseline": first, "candidate_slot": "B" if slot == "A" else "A"}
+
+
 def _row(line: Row, place: str, known: dict[str, Answers], axes: Sequence[str]) -> Row:
-    first, second = (_name(line, key, place) for key in ("candidate", "baseline"))
-    if line["candidate_slot"] not in ("A", "B"):
-        raise InputError(f'{place}: candidate_slot: expected "A" or "B", found {line["candidate_slot"]!r}')
+    first, second = line["candidate"], line["baseline"]
     order = ORDERS[line["candidate_slot"] == "B"]
     found = [known[name].find(line, place) if name in known else None for name in (first, second)]
     verdict = read_reply(_raw(line, place), SLOTS, axes)
     chosen = _axes(line, place) or verdict.axes
+    about = place_of(line, found[0] or found[1])
     return {
         "first": first,
         "second": second,
-        **place_of(line, found[0] or found[1]),
+        **about,
+        "second_sample": about["sample"],
         "judge": line.get("judge") or JUDGE,
         "order": order,
         "source": "recorded",

@@ -1,25 +1,32 @@
-"""Runs in the sandboxed process itself, before the program: shuts it in, and then becomes the program.
+"""Shuts a program in, starts it, and tells how it ended; runs no line of the program in its own process.
 
 Needs the standard library alone. `sandbox.py` starts it with one argument, a JSON object.
 """
 
+import contextlib
 import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import struct
 import sys
+import time
 
 NOBODY = 65534
 BOX = "/box"
 """The only folder that a program sees as writable, in memory."""
+STARTED, RETURNED = b"s", b"r"
+"""What the runner says before the answer's code runs, and when that came to its end."""
+HEARD = 128  # bytes that are kept of what a child writes; more than it may say
+POLL_S = 0.02  # between two looks at whether the child ended
 
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
-_MOUNT_SETATTR, _LANDLOCK = 442, 444  # system calls; these numbers are the same on all architectures
+_MOUNT_SETATTR = 442  # a system call; the number is the same on all architectures
 _READ_ONLY = struct.pack("QQQQ", 1 | 2 | 4, 0, 0, 0)  # read-only, no set-uid, no devices
-_NO_NEW_PRIVS, _DEATH_SIGNAL = 38, 1
+_NO_NEW_PRIVS, _DEATH_SIGNAL, _DUMPABLE = 38, 1, 4
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -28,31 +35,123 @@ class CannotIsolateError(Exception):
 
 
 def main() -> None:
-    """Shut this process in as `sys.argv[1]` says and become the program, which is told how; tell why not on the pipe."""
+    """As `sys.argv[1]` says, become a program of our own, or shut a foreign one in and tell how it ended."""
     spec = json.loads(sys.argv[1])
+    os.umask(0o022)  # folders and files of the box are for nobody to read, whatever the user's habit
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not spec["isolate"]:
+        _limit(spec)
+        _become(spec, [spec["result"]])
     try:
-        how = _isolate(spec) if spec["isolate"] else "limits alone"
-        if how == "namespaces":
-            _become_init(spec)
-        _limit(spec, 0 if how == "landlock" else spec["processes"])
-        # -s -P with nothing but this in the environment is -I, where every run has the same hashes
-        command = [spec["python"], "-s", "-P", "-S", "-B", spec["program"], str(spec["result"]), how]
-        os.execve(spec["python"], command, {"PYTHONHASHSEED": "0"})
+        report = _run_shut_in(spec)
     except (CannotIsolateError, OSError) as error:
-        os.write(spec["result"], f"cannot: {error}\n".encode())
+        report = {"cannot": str(error)}
+    os.write(spec["result"], json.dumps(report).encode())
 
 
-def _isolate(spec: dict) -> str:
-    """Into namespaces with a root of its own; where the kernel forbids them, behind Landlock."""
+def _run_shut_in(spec: dict) -> dict:
+    """Enter the namespaces, where this process goes on as the first one; raises where the machine refuses them."""
     if sys.platform != "linux":
         raise CannotIsolateError("it takes Linux")
+    tests = _read(os.path.join(spec["folder"], spec["held"])).decode()
+    _own_root(spec)
+    init = os.fork()
+    if init:
+        os.close(spec["result"])
+        os.waitpid(init, 0)
+        os._exit(0)
+    _libc.prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    _libc.prctl(_DUMPABLE, 0, 0, 0, 0)  # no reading of this process by the program
+    return _supervise(spec, tests)
+
+
+def _supervise(spec: dict, tests: str) -> dict:
+    """Run the program in a child until it ends or the wall time is over, kill all that it left, tell how it ended."""
+    down, up = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        _enter(spec, down[0], up[1])
+    os.close(down[0])
+    os.close(up[1])
+    nonce = os.urandom(16).hex()
+    message = json.dumps([tests, nonce]).encode()
+    heard, status = _talk(child, up[0], down[1], message, time.monotonic() + spec["wall"])
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    left = _reap(0)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of all descendants, since all of them are reaped
+    return {
+        "started": heard.startswith(STARTED),
+        "done": status == 0 and heard == STARTED + RETURNED + nonce.encode(),
+        "late": status is None,
+        "killed": os.WIFSIGNALED(left[child] if status is None else status),
+        "cpu": used.ru_utime + used.ru_stime,
+    }
+
+
+def _enter(spec: dict, down: int, up: int) -> None:
+    """Become the program, which has no more than its two ends of the pipes to this process's parent; never returns."""
     try:
-        _own_root(spec)
+        os.close(spec["result"])
+        for handle in (down, up):
+            os.set_inheritable(handle, True)
+        _limit(spec)
+        _become(spec, [down, up])
     except OSError as error:
-        _landlock(spec, str(error))
-        return "landlock"
-    return "namespaces"
+        os.write(2, f"{error}\n".encode())
+    finally:
+        os._exit(1)
+
+
+def _talk(child: int, up: int, down: int, message: bytes, until: float) -> tuple[bytes, int | None]:
+    """What the child wrote, and its exit status: None when it did not end in time. It gets `message` on its word."""
+    os.set_blocking(up, False)
+    os.set_blocking(down, False)
+    heard, watched = b"", [up]
+    while time.monotonic() < until:
+        asked = [down] if message and heard.startswith(STARTED + RETURNED) else []
+        readable, writable, _ = select.select(watched, asked, [], POLL_S)
+        ended = _reap(os.WNOHANG)
+        if readable or child in ended:
+            chunk = _hear(up)
+            heard = (heard + chunk)[:HEARD]
+            watched = watched if chunk else []
+        if child in ended:
+            return heard, ended[child]
+        if writable:
+            message = _send(down, message)
+    return heard, None
+
+
+def _hear(handle: int) -> bytes:
+    with contextlib.suppress(BlockingIOError):
+        return os.read(handle, 1 << 16)
+    return b""
+
+
+def _send(handle: int, message: bytes) -> bytes:
+    """Send what the pipe takes, and return the rest; the end of the message is the end of the pipe."""
+    with contextlib.suppress(BrokenPipeError):
+        message = message[os.write(handle, message) :]
+        if message:
+            return message
+    os.close(handle)
+    return b""
+
+
+def _reap(options: int) -> dict[int, int]:
+    """Exit statuses of the children that ended; with 0 for `options`, of all of them once they did."""
+    statuses: dict[int, int] = {}
+    with contextlib.suppress(ChildProcessError):
+        while (told := os.waitpid(-1, options))[0]:
+            statuses[told[0]] = told[1]
+    return statuses
+
+
+def _become(spec: dict, handles: list[int]) -> None:
+    # -s -P with nothing but this in the environment is -I, where every run has the same hashes
+    command = [spec["python"], "-s", "-P", "-S", "-B", spec["program"], *map(str, handles)]
+    os.execve(spec["python"], command, {"PYTHONHASHSEED": "0"})
 
 
 def _check(result: int, what: str) -> None:
@@ -86,7 +185,7 @@ def _read_only(path: str, deep: bool) -> None:
 
 def _own_root(spec: dict) -> None:
     """A root that holds Python and its libraries, read-only, and an empty folder in memory with the program's files."""
-    files = {name: _read(os.path.join(spec["folder"], name)) for name in spec["files"]}
+    files = {name: _read(os.path.join(spec["folder"], name)) for name in spec["files"] if name != spec["held"]}
     _unshare()
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     root = os.path.join(spec["folder"], "root")
@@ -132,47 +231,13 @@ def _bind(path: str, target: str) -> None:
     _read_only(target, deep=True)
 
 
-def _become_init(spec: dict) -> None:
-    """Return in a child below the first process of the new namespace: when the program ends, all it left is killed."""
-    for _ in range(2):
-        child = os.fork()
-        if child:
-            os.close(spec["result"])
-            status = os.waitpid(child, 0)[1]
-            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
-        _libc.prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-
-
-def _landlock(spec: dict, why: str) -> None:
-    """The second best: no writing outside the folder, no TCP, no signals to others. Raises where that is not there."""
-    os.chdir(spec["folder"])
-    version = _libc.syscall(_LANDLOCK, None, 0, 1)
-    if version < 1 or (version < 6 and os.geteuid() != 0):
-        raise CannotIsolateError(f"{why}; and Landlock is {'too old' if version > 0 else 'not there'}")
-    everything = (1 << (13 + (version >= 2) + (version >= 3) + (version >= 5))) - 1
-    words = [everything, 3 if version >= 4 else 0, 3 if version >= 6 else 0][: 1 + (version >= 4) + (version >= 6)]
-    attributes = struct.pack("Q" * len(words), *words)
-    rules = _libc.syscall(_LANDLOCK, attributes, len(attributes), 0)
-    readable = [(path, 1 | 4 | 8) for path in spec["readable"]]  # run, read files, list folders
-    for path, access in [*readable, ("/dev/null", 2 | 4), (spec["folder"], everything)]:
-        handle = os.open(path, os.O_PATH)
-        allowed = access if os.path.isdir(path) else access & 7
-        _check(_libc.syscall(_LANDLOCK + 1, rules, 1, struct.pack("=Qi", allowed, handle), 0), f"Landlock {path}")
-        os.close(handle)
-    if os.geteuid() == 0:
-        os.chown(spec["folder"], NOBODY, NOBODY)
-        _drop_root()
-    _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _check(_libc.syscall(_LANDLOCK + 2, rules, 0), "Landlock")
-
-
 def _drop_root() -> None:
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
-def _limit(spec: dict, processes: int) -> None:
+def _limit(spec: dict) -> None:
     """Bounds of one process, and no way to more rights; where this is still root, it becomes nobody."""
     for name, most in (
         (resource.RLIMIT_CPU, spec["cpu"]),
@@ -184,7 +249,7 @@ def _limit(spec: dict, processes: int) -> None:
     if spec["isolate"]:
         if os.geteuid() == 0:
             _drop_root()
-        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+        resource.setrlimit(resource.RLIMIT_NPROC, (spec["processes"], spec["processes"]))
         _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from stillhouse.evaluation.conditions import TARGET
-from stillhouse.evaluation.settings import ReportSettings
-from stillhouse.evaluation.statistics import Estimate, estimate, paired_difference
-from stillhouse.evaluation.summary_breaks import broken_answers
+from stillhouse.evaluation.report_settings import ReportSettings
+from stillhouse.evaluation.statistics import SHARE, Estimate, estimate, matched, paired_difference
+from stillhouse.evaluation.summary_breaks import broken_on_targets
 from stillhouse.evaluation.summary_differences import Scales, difference_bounds
 from stillhouse.evaluation.summary_evidence import Evidence, Row
 
@@ -16,16 +16,16 @@ SERVE = "peft"
 GIVEN = ("system", "context", "wrap", "grammar")
 """What a subject may be given besides its weights. Two subjects that differ here differ in more than the serving."""
 
-Values = list[tuple[str, str | None, float]]
-"""(prompt_id, category, value)."""
+Values = list[tuple[str, str | None, str | None, float]]
+"""(prompt_id, judge, category, value); None for what no judge gave."""
 
 
 def serving_groups(settings: ReportSettings, evidence: Evidence, scales: Scales) -> list[dict[str, Any]]:
     """By adapter that was served in two ways at least: every subject's scores, and the differences by category.
 
-    Marker scores (capped, target sets), rubric overall and share of broken answers. The first subject in the study's
+    Marker scores (capped), rubric overall and share of broken answers, all on target sets. The first subject in the study's
     order that is served by peft, else the first of all, is the one that the others are compared with: differences are
-    the other's value minus its own, paired by prompt.
+    the other's value minus its own, paired by prompt, rubric scores by judge too.
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name in evidence.order:
@@ -75,20 +75,20 @@ def _group(
 def _values(evidence: Evidence, name: str, metric: str) -> Values:
     if metric == "capped":
         rows: Sequence[Row] = evidence.markers_by_role.get((name, TARGET), [])
-        return [(row["prompt_id"], row["category"], row["capped"]) for row in rows]
+        return [(row["prompt_id"], None, row["category"], row["capped"]) for row in rows]
     if metric == "rubric":
-        rows = evidence.rubric_by.get((name,), [])
-        return [(row["prompt_id"], row["category"], row["overall"]) for row in rows if row["status"] == "scored"]
-    broken = broken_answers(evidence.breaks_by.get((name,), []))
-    return [(row["prompt_id"], row["category"], float(value)) for row, value in broken if value is not None]
+        rows = [row for row in evidence.rubric_by.get((name,), []) if row["status"] == "scored"]
+        return [(row["prompt_id"], row["judge"], row["category"], row["overall"]) for row in rows]
+    broken = broken_on_targets(evidence.breaks_by.get((name,), []))
+    return [(row["prompt_id"], None, row["category"], float(value)) for row, value in broken]
 
 
 def _bounds(metric: str, scales: Scales) -> tuple[float, float] | None:
-    return (0.0, 1.0) if metric == "breaks" else scales.bounds(metric)
+    return SHARE if metric == "breaks" else scales.bounds(metric)
 
 
 def _mean(values: Values, metric: str, scales: Scales, level: float) -> dict[str, Any] | None:
-    observed = [(prompt, value) for prompt, _, value in values]
+    observed = [(prompt, value) for prompt, _, _, value in values]
     return estimate(observed, bounds=_bounds(metric, scales), level=level).plain() if values else None
 
 
@@ -96,11 +96,15 @@ def _differences(
     first: str, second: str, metric: str, sides: tuple[Values, Values], level: float
 ) -> list[dict[str, Any]]:
     """Over all prompts (category None), then by category; without those that the two share no prompt of."""
-    categories = sorted({category for values in sides for _, category, _ in values if category is not None})
+    categories = sorted({category for values in sides for _, _, category, _ in values if category is not None})
     found: list[tuple[str | None, Estimate]] = []
     for category in (None, *categories):
-        one, other = ([(prompt, value) for prompt, own, value in values if category in (None, own)] for values in sides)
-        found.append((category, paired_difference(one, other, bounds=difference_bounds(metric), level=level)))
+        one, other = (
+            [(prompt, judge, value) for prompt, judge, own, value in values if category in (None, own)]
+            for values in sides
+        )
+        told = paired_difference(*matched(one, other), bounds=difference_bounds(metric), level=level)
+        found.append((category, told))
     return [
         {"first": first, "second": second, "category": category, "metric": metric, "difference": told.plain()}
         for category, told in found

@@ -119,11 +119,10 @@ def paired_difference(
     widest = float(np.abs(differences).max())
     if bounds is not None:
         widest = max(widest, bounds[1] - bounds[0])
-    if widest == 0:
-        found = Interval(0.0, 0.0)
-    else:
-        factor = t_factor(clusters, level) if bounds is None else 1.0
-        found = bounded_interval(clusters, (-widest, widest), level, unseen=UNSEEN_GRADED, factor=factor)
+    if widest == 0:  # nothing differs and no bounds say what an unseen prompt may do: not the certainty of [0, 0]
+        return Estimate(rounded(clusters.mean), None, clusters.number, clusters.number, clusters.deviation)
+    factor = t_factor(clusters, level) if bounds is None else 1.0
+    found = bounded_interval(clusters, (-widest, widest), level, unseen=UNSEEN_GRADED, factor=factor)
     return Estimate(rounded(clusters.mean), ends(found), clusters.number, clusters.number, clusters.deviation)
 
 
@@ -188,12 +187,12 @@ def comparisons(verdicts: Iterable[Row]) -> list[list[Comparison]]:
 
     A question is one judge's, of one line of one prompt's answers of one sample: recorded lines of different ids are
     different questions, although their prompts may have one text. A comparison is one repeat of it. Rows without the
-    columns `sample` and `repeat` have one of each.
+    columns `id`, `sample` and `repeat` have one of each.
     """
     asked: dict[tuple[Any, ...], dict[int, Comparison]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for row in verdicts:
         question = (
-            row["first"], row["second"], row["set"], row["prompt_id"], row["id"], row.get("sample") or 0,
+            row["first"], row["second"], row["set"], row["prompt_id"], row.get("id") or "", row.get("sample") or 0,
             row["judge"] or "",
         )  # fmt: skip
         asked[question][row.get("repeat") or 0][row["order"]].append(row)

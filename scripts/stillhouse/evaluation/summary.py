@@ -7,9 +7,9 @@ from typing import Any
 from stillhouse.evaluation.contamination import Held, contamination
 from stillhouse.evaluation.gates import check_gates
 from stillhouse.evaluation.headline import headline
+from stillhouse.evaluation.report_settings import ReportSettings
 from stillhouse.evaluation.rubric_file import Rubric, load_rubric
 from stillhouse.evaluation.serving import serving_groups
-from stillhouse.evaluation.settings import ReportSettings
 from stillhouse.evaluation.statistics import rounded
 from stillhouse.evaluation.summary_differences import Scales, correct, differences
 from stillhouse.evaluation.summary_evidence import Evidence, place, read_evidence
@@ -18,6 +18,7 @@ from stillhouse.evaluation.summary_pairs import agreement, pair_blocks, panel, r
 from stillhouse.evaluation.summary_subjects import subject_block
 from stillhouse.evaluation.validity import invalid_reasons
 from stillhouse.evaluation.worth import worth_of_judges
+from stillhouse.provenance.digests import digest_json
 from stillhouse.provenance.files import write_json
 from stillhouse.study.markers import Markers, load_markers
 
@@ -81,7 +82,7 @@ def build_report(
     scales = Scales(
         len(markers.names) if markers else None, (float(rubric.scale[0]), float(rubric.scale[1])) if rubric else None
     )
-    pairs, found = pair_blocks(evidence, rules), differences(evidence, rules)
+    pairs, found = pair_blocks(evidence, rules), differences(evidence, rules, scales)
     correct(found, pairs, rules, scales)
     compared = [row for row in evidence.pairwise if row["first"] != row["second"]]
     reasons = invalid_reasons(evidence, rules)
@@ -123,7 +124,13 @@ def build_report(
 
 def _sets(evidence: Evidence) -> dict[str, Any]:
     return {
-        name: {"role": about.role, "place": number, "prompts": len(about.prompts), "categories": about.categories}
+        name: {
+            "role": about.role,
+            "place": number,
+            "prompts": len(about.prompts),
+            "digest": digest_json(sorted(about.prompts))[:16],
+            "categories": about.categories,
+        }
         for number, (name, about) in enumerate(evidence.sets.items())
     }
 

@@ -1,17 +1,16 @@
 """Differences between subjects, paired by prompt, with what Holm's correction leaves of their p values."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stillhouse.evaluation.conditions import TARGET, comparisons
 from stillhouse.evaluation.paired import holm, permutation_p
 from stillhouse.evaluation.power import detectable, prompts_needed
-from stillhouse.evaluation.statistics import paired_difference, prompt_differences
-from stillhouse.evaluation.summary_breaks import UNIT
+from stillhouse.evaluation.statistics import SHARE, matched, paired_difference, prompt_differences
 from stillhouse.evaluation.summary_evidence import Evidence, Row
 from stillhouse.evaluation.words import word
-from stillhouse.study.evaluations import Rules
+from stillhouse.study.gates import Rules
 
 Observations = list[tuple[str, float]]
 Bounds = tuple[float, float]
@@ -27,11 +26,11 @@ class Scales:
     def bounds(self, metric: str) -> Bounds | None:
         """Lowest and highest value of raw, capped or rubric; None where nobody knows."""
         raw = (0.0, float(self.markers)) if self.markers else None
-        return {"raw": raw, "capped": UNIT, "rubric": self.rubric}[metric]
+        return {"raw": raw, "capped": SHARE, "rubric": self.rubric}[metric]
 
     def width(self, metric: str) -> float:
         """Highest minus lowest value, 1 where nobody knows: the unit of the rules' margins."""
-        low, high = self.bounds(metric) or UNIT
+        low, high = self.bounds(metric) or SHARE
         return high - low
 
 
@@ -40,12 +39,13 @@ def difference_bounds(metric: str) -> Bounds | None:
 
     By the simulation of benchmarks/coverage.py differences of shares need theirs, those of counts and scores do not.
     """
-    return UNIT if metric in ("capped", "breaks", "checks") else None
+    return SHARE if metric in ("capped", "breaks", "checks") else None
 
 
-def differences(evidence: Evidence, rules: Rules) -> list[dict[str, Any]]:
+def differences(evidence: Evidence, rules: Rules, scales: Scales) -> list[dict[str, Any]]:
     """Every candidate minus each of its baselines on raw and capped markers by set, and on the rubric's overall.
 
+    Rubric scores are compared within a judge (`matched`).
     `p_holm` and `word` are still None: they depend on all comparisons of the report (`correct`).
     """
     found = []
@@ -56,21 +56,28 @@ def differences(evidence: Evidence, rules: Rules) -> list[dict[str, Any]]:
             for metric in ("raw", "capped"):
                 values = [[(row["prompt_id"], float(row[metric])) for row in side] for side in sides]
                 place = {"set": name, "role": about.role, "metric": metric}
-                found += _difference({**named, **place}, values, rules)
-        scores = [overall_scores(evidence.rubric_by.get((subject,), [])) for subject in (candidate, baseline)]
-        found += _difference({**named, "set": None, "role": TARGET, "metric": "rubric"}, scores, rules)
+                found += _difference({**named, **place}, values, rules, scales)
+        scores = (judged_scores(evidence.rubric_by.get((subject,), [])) for subject in (candidate, baseline))
+        found += _difference(
+            {**named, "set": None, "role": TARGET, "metric": "rubric"}, matched(*scores), rules, scales
+        )
     return found
 
 
-def overall_scores(verdicts: Iterable[Row]) -> Observations:
-    """(prompt_id, recomputed overall) of every scored verdict."""
-    return [(row["prompt_id"], row["overall"]) for row in verdicts if row["status"] == "scored"]
+def judged_scores(verdicts: Iterable[Row]) -> list[tuple[str, str, float]]:
+    """(prompt_id, judge, recomputed overall) of every scored verdict."""
+    return [(row["prompt_id"], row["judge"], row["overall"]) for row in verdicts if row["status"] == "scored"]
 
 
-def _difference(named: dict[str, Any], sides: list[Observations], rules: Rules) -> list[dict[str, Any]]:
+def _difference(
+    named: dict[str, Any], sides: Sequence[Observations], rules: Rules, scales: Scales
+) -> list[dict[str, Any]]:
     """One entry, none where the two share no prompt."""
     first, second = sides
     found = paired_difference(first, second, bounds=difference_bounds(named["metric"]), level=rules.level)
+    if found.n and not found.deviation:
+        # all prompts agree, as with a judge who gives everything a 1: only the scale says what an unseen one may do
+        found = paired_difference(first, second, bounds=scales.bounds(named["metric"]), level=rules.level)
     if not found.n:
         return []
     return [

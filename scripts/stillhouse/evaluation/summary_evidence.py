@@ -7,9 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pyarrow.parquet import read_schema
+
 from stillhouse.evaluation.conditions import TARGET, condition_of
+from stillhouse.evaluation.report_settings import ReportSettings
 from stillhouse.evaluation.rows import read_responses
-from stillhouse.evaluation.settings import ReportSettings
 from stillhouse.provenance.files import read_parquet_rows
 
 Row = dict[str, Any]
@@ -26,9 +28,11 @@ COLUMNS = {
     "rubric": [*_ANSWER, "condition", "judge", "repeat", "source", "status", "reason", "components", "overall"]
     + ["judge_overall", "recorded_overall", "critical_failures"],
     "pairwise": ["first", "second", *_ANSWER[1:], "judge", "repeat", "order", "source", "verdict", "reason", "axes"]
-    + ["first_words", "second_words"],
+    + ["second_sample", "first_words", "second_words"],
 }
 """Columns of each kind of judgement that the report needs. A judge's own words are not among them: they are large."""
+_NEW = frozenset({"second_sample"})
+"""Columns that files of earlier versions lack."""
 
 
 def place(row: Row) -> Place:
@@ -157,5 +161,10 @@ class Evidence:
 
 def read_evidence(responses: list[Path], settings: ReportSettings, judgements: Mapping[str, Path | None]) -> Evidence:
     """The rows of responses and of `judgements`: a file by kind, kinds as in `COLUMNS`."""
-    rows = {kind: read_parquet_rows(file, COLUMNS[kind]) for kind, file in judgements.items() if file}
+    rows = {kind: read_parquet_rows(file, _columns(kind, file)) for kind, file in judgements.items() if file}
     return Evidence(read_responses(responses), **rows, described=settings.subjects, roles=settings.sets)
+
+
+def _columns(kind: str, file: Path) -> list[str]:
+    there = read_schema(file).names
+    return [name for name in COLUMNS[kind] if name in there or name not in _NEW]

@@ -5,10 +5,10 @@ from typing import Any
 from stillhouse.errors import EvaluationError
 from stillhouse.evaluation.agreement import pairwise_agreement, rubric_agreement
 from stillhouse.evaluation.lengths import length_controlled
-from stillhouse.evaluation.pairs import compare, compare_axes, compare_by, without_judge
+from stillhouse.evaluation.pairs import compare, compare_axes, compare_by, control_facts, without_judge
 from stillhouse.evaluation.ratings import bradley_terry
 from stillhouse.evaluation.summary_evidence import Evidence, Row
-from stillhouse.study.evaluations import Rules
+from stillhouse.study.gates import Rules
 
 
 def pair_name(first: str, second: str) -> str:
@@ -33,7 +33,7 @@ def pair_blocks(evidence: Evidence, rules: Rules) -> dict[str, dict[str, Any]]:
 
 
 def _pair(first: str, second: str, rows: list[Row], rules: Rules) -> dict[str, Any]:
-    level = rules.level
+    level, control = rules.level, first == second
     return {
         "candidate": first,
         "baseline": second,
@@ -47,7 +47,8 @@ def _pair(first: str, second: str, rows: list[Row], rules: Rules) -> dict[str, A
         "by_category": compare_by(rows, "category", level=level),
         "axes": compare_axes(rows, level=level),
         "without_judge": without_judge(rows, level=level),
-        "control": first == second,
+        "control": control,
+        **(control_facts(rows) if control else {"decided_share": None, "identical": None}),
     }
 
 

@@ -3,11 +3,11 @@
 from collections import Counter
 from typing import Any
 
+from stillhouse.evaluation.report_settings import ReportSettings
 from stillhouse.evaluation.rubric_file import Rubric
 from stillhouse.evaluation.scores import rubric_means
-from stillhouse.evaluation.settings import ReportSettings
-from stillhouse.evaluation.statistics import estimate, mean
-from stillhouse.evaluation.summary_breaks import UNIT, break_facts, check_facts
+from stillhouse.evaluation.statistics import SHARE, estimate, mean
+from stillhouse.evaluation.summary_breaks import break_facts, check_facts
 from stillhouse.evaluation.summary_evidence import Evidence, Row, group
 
 
@@ -55,7 +55,7 @@ def _answers(rows: list[Row]) -> dict[str, Any]:
 def _marked(rows: list[Row], markers: int | None, level: float) -> dict[str, Any]:
     most = (0.0, float(markers)) if markers else None
     raw = estimate([(row["prompt_id"], row["raw"]) for row in rows], bounds=most, level=level)
-    capped = estimate([(row["prompt_id"], row["capped"]) for row in rows], bounds=UNIT, level=level)
+    capped = estimate([(row["prompt_id"], row["capped"]) for row in rows], bounds=SHARE, level=level)
     counts = Counter(row["raw"] for row in rows)
     return {
         "role": rows[0]["role"],
@@ -72,7 +72,7 @@ def _marked(rows: list[Row], markers: int | None, level: float) -> dict[str, Any
 
 
 def _marked_category(rows: list[Row], level: float) -> dict[str, Any]:
-    capped = estimate([(row["prompt_id"], row["capped"]) for row in rows], bounds=UNIT, level=level)
+    capped = estimate([(row["prompt_id"], row["capped"]) for row in rows], bounds=SHARE, level=level)
     return {
         "capped": capped.mean,
         "capped_interval": capped.interval,

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from stillhouse.errors import EvaluationError
+from stillhouse.evaluation.statistics import percent, rounded
 from stillhouse.evaluation.summary_evidence import Evidence
-from stillhouse.study.evaluations import Rules
+from stillhouse.study.gates import Rules
 
 KINDS = {"rubric": "rubric verdicts", "pairwise": "comparisons", "breaks": "verdicts on character breaks"}
 
@@ -25,15 +26,11 @@ def invalid_reasons(evidence: Evidence, rules: Rules) -> list[str]:
         if row["judge"] is not None:
             unscored[row["judge"], "breaks"].append(row["broken"] is None)
     return [
-        f"Judge {judge}: {_percent(sum(found) / len(found))} of its {len(found)} {KINDS[kind]} are unscored, "
-        f"and the limit is {_percent(rules.max_unscored)}."
+        f"Judge {judge}: {percent(sum(found) / len(found))} of its {len(found)} {KINDS[kind]} are unscored, "
+        f"and the limit is {percent(rules.max_unscored)}."
         for (judge, kind), found in sorted(unscored.items())
         if sum(found) > rules.max_unscored * len(found)
     ]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 def refuse_invalid(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,8 +45,21 @@ def refuse_invalid(report: Mapping[str, Any]) -> dict[str, Any]:
         "valid": True,
         "evaluation": report["evaluation"],
         "max_unscored": report["rules"]["max_unscored"],
-        "unscored_share": {
-            judge: {kind: found[kind]["unscored_share"] for kind in ("rubric", "pairwise") if found[kind]}
-            for judge, found in report["judges"].items()
-        },
+        "unscored_share": _unscored_shares(report),
     }
+
+
+def _unscored_shares(report: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """By judge and kind of verdict. Judges of character breaks alone are not among the report's `judges`."""
+    shares: dict[str, dict[str, float]] = {
+        judge: {kind: found[kind]["unscored_share"] for kind in ("rubric", "pairwise") if found[kind]}
+        for judge, found in report["judges"].items()
+    }
+    breaks: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for subject in report["subjects"].values():
+        for judge, found in (subject["breaks"] or {"judges": {}})["judges"].items():
+            breaks[judge].append((found["unscored"], found["n"] + found["unscored"]))
+    for judge, counts in breaks.items():
+        unscored, asked = map(sum, zip(*counts, strict=True))
+        shares.setdefault(judge, {})["breaks"] = rounded(unscored / asked)
+    return shares

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stillhouse.study.evaluations import Rules
+from stillhouse.study.gates import Rules
 
 WINS, LOSES, TIES, OPEN = "wins", "loses", "ties", "cannot tell"
 NOISE = 0.5

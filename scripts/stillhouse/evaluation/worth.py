@@ -3,18 +3,27 @@
 The words follow from the numbers by the bounds below; they are part of the report, so they are plain.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from stillhouse.evaluation.statistics import complete_pairs, deviation, mean, rank_correlation, rounded, sign_test
+from stillhouse.evaluation.pairs import second_sample
+from stillhouse.evaluation.statistics import (
+    complete_pairs,
+    deviation,
+    mean,
+    percent,
+    rank_correlation,
+    rounded,
+    sign_test,
+)
 from stillhouse.evaluation.summary_evidence import Place, Row, group, place
 
 Marks = dict[Place, int]
 """Raw markers by answer."""
 Families = Mapping[str, str | None]
 
-FEW = 8  # comparisons or scored answers below which nothing is said about a judge
+FEW = 8  # comparisons, scored answers, or verdicts in one order, below which nothing is said about a judge
 NOISE_FLIPS, SHAKY_FLIPS = 0.5, 0.2
 CHANCE = 0.05  # p of a sign test from which a share of places may be luck
 PLACE_TASTE = 0.7  # share of decided verdicts for one place from which the place, not the answer, is chosen
@@ -94,7 +103,6 @@ def _pairwise(verdicts: list[Row], marks: Marks) -> dict[str, Any] | None:
     given = [row for row in verdicts if row["verdict"] is not None]
     decided = [row for row in given if row["verdict"] != "tie"]
     pairs = complete_pairs(verdicts)
-    shown = [_first_shown(row) for row in decided]
     agreements = [agreed for row in decided if (agreed := _agrees(row, marks)) is not None]
     return {
         "n": len(given),
@@ -103,22 +111,29 @@ def _pairwise(verdicts: list[Row], marks: Marks) -> dict[str, Any] | None:
         "ties": len(given) - len(decided),
         "decided": len(decided),
         "comparisons": len(pairs),
-        "first_shown_share": _first_shown_share(decided),
-        "first_shown_p": sign_test(sum(shown), len(shown) - sum(shown)),
+        **_place_taste(decided),
         "flip_rate": mean([float(one["verdict"] != other["verdict"]) for one, other in pairs]),
         "marker_agreement": mean([float(agreed) for agreed in agreements]),
         "marker_agreement_n": len(agreements),
     }
 
 
-def _first_shown_share(decided: list[Row]) -> float | None:
-    """Mean over the two orders of the share of verdicts for the answer shown first; None where one order is all.
+def _place_taste(decided: list[Row]) -> dict[str, float | None]:
+    """The share of verdicts for the answer shown first, mean over the two orders, and p of its sign test over prompts.
 
     By order, because a recorded run may have shown the better subject first more often: that is no taste for a place.
+    Nothing where an order has fewer than `FEW` verdicts: one of them would weigh as much as all of the other order.
+    Prompts, not verdicts, are counted by the test: those on one prompt are not independent.
     """
     orders = group(decided, "order").values()
-    shares = [sum(_first_shown(row) for row in rows) / len(rows) for rows in orders]
-    return mean(shares) if len(shares) == 2 else None
+    if len(orders) < 2 or min(map(len, orders)) < FEW:
+        return {"first_shown_share": None, "first_shown_p": None}
+    prompts: dict[str, int] = defaultdict(int)
+    for row in decided:
+        prompts[row["prompt_id"]] += 1 if _first_shown(row) else -1
+    above, below = (sum(sign * told > 0 for told in prompts.values()) for sign in (1, -1))
+    shares = [sum(map(_first_shown, rows)) / len(rows) for rows in orders]
+    return {"first_shown_share": mean(shares), "first_shown_p": sign_test(above, below)}
 
 
 def _first_shown(row: Row) -> bool:
@@ -128,9 +143,8 @@ def _first_shown(row: Row) -> bool:
 
 def _agrees(row: Row, marks: Marks) -> bool | None:
     """Whether the verdict went to the answer with more markers; None where both have as many."""
-    first, second = (
-        marks.get((row[side], row["set"], row["prompt_id"], row["sample"])) for side in ("first", "second")
-    )
+    samples = {"first": row["sample"], "second": second_sample(row)}
+    first, second = (marks.get((row[side], row["set"], row["prompt_id"], sample)) for side, sample in samples.items())
     if first is None or second is None or first == second:
         return None
     return (row["verdict"] == "first") == (first > second)
@@ -143,7 +157,8 @@ def is_noise(found: Mapping[str, Any] | None) -> bool:
     if found["comparisons"] >= FEW and found["flip_rate"] >= NOISE_FLIPS:
         return True
     share = found["first_shown_share"]
-    return share is not None and max(share, 1 - share) >= PLACE_TASTE and found["first_shown_p"] < CHANCE
+    p = found["first_shown_p"]
+    return share is not None and p is not None and max(share, 1 - share) >= PLACE_TASTE and p < CHANCE
 
 
 def _say_pairwise(found: dict[str, Any] | None) -> list[str]:
@@ -158,12 +173,12 @@ def _say_pairwise(found: dict[str, Any] | None) -> list[str]:
     else:
         return [f"Only {found['decided']} verdicts with a winner, none in both orders: too few to tell its worth."]
     if found["unscored_share"] > MANY_UNSCORED:
-        said.append(f"It gave no usable verdict in {_percent(found['unscored_share'])} of comparisons.")
+        said.append(f"It gave no usable verdict in {percent(found['unscored_share'])} of comparisons.")
     if found["marker_agreement_n"] >= FEW:
         share = found["marker_agreement"]
         verb = "prefers" if share >= 0.6 else "is no better than a coin at finding" if share > 0.4 else "shuns"
         said.append(
-            f"Where one answer had more markers, it chose that one in {_percent(share)} of "
+            f"Where one answer had more markers, it chose that one in {percent(share)} of "
             f"{found['marker_agreement_n']} verdicts: it {verb} the answer with more markers."
         )
     return said
@@ -173,7 +188,7 @@ def _say_flips(found: dict[str, Any]) -> str:
     flips = found["flip_rate"]
     if not found["decided"]:
         return "It called every comparison a tie: it tells nothing about which answer is better."
-    told = f"It {_picked(found)}contradicted itself on {_percent(flips)} of prompts when the order was swapped"
+    told = f"It {_picked(found)}contradicted itself on {percent(flips)} of prompts when the order was swapped"
     if is_noise(found):
         return f"{told}: treat its preferences as noise."
     if flips >= SHAKY_FLIPS:
@@ -186,7 +201,7 @@ def _picked(found: dict[str, Any]) -> str:
     if share is None:
         return ""
     which, taken = ("first", share) if share >= 0.5 else ("second", 1 - share)
-    return f"picked the {which} answer shown in {_percent(taken)} of its decided comparisons and "
+    return f"picked the {which} answer shown in {percent(taken)} of its decided comparisons and "
 
 
 def _say_one_order(found: dict[str, Any]) -> str:
@@ -200,7 +215,7 @@ def _say_rubric(found: dict[str, Any] | None, width: float | None) -> list[str]:
         return []
     said = []
     if found["unscored_share"] > MANY_UNSCORED:
-        said.append(f"{_percent(found['unscored_share'])} of its rubric verdicts could not be scored.")
+        said.append(f"{percent(found['unscored_share'])} of its rubric verdicts could not be scored.")
     if found["n"] < FEW:
         return [*said, f"Only {found['n']} answers have a rubric score: too few to tell what the scores are worth."]
     spread, follows = found["deviation"], found["marker_correlation"]
@@ -218,7 +233,3 @@ def _say_rubric(found: dict[str, Any] | None, width: float | None) -> list[str]:
             f"(rank correlation {follows:+.2f})."
         )
     return said
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"

@@ -1,5 +1,6 @@
 """Reads answers and judgements of an evaluation and arranges them for the page: an index, and what each row says."""
 
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -18,6 +19,10 @@ HIT_TEXTS, HIT_LENGTH = 5, 200
 """Different texts that a marker's regex may have hit, and their greatest length, kept for highlighting."""
 VERDICTS = {None: 0, "first": 1, "tie": 2, "second": 3}
 _SPACE = re.compile(r"\s+")
+
+
+Compared = tuple[str, str, str, str, int, int]
+"""first, second, set, prompt_id, and which sample of the first and of the second is compared."""
 
 
 @dataclass
@@ -42,7 +47,7 @@ class Rows:
     names: dict[str, Codes]
     prompts: dict[tuple[str, str], Row] = field(default_factory=dict)
     answers: dict[tuple[str, str, str, int], Row] = field(default_factory=dict)
-    comparisons: dict[tuple[str, str, str, str, int], list[Row]] = field(default_factory=lambda: defaultdict(list))
+    comparisons: dict[Compared, list[Row]] = field(default_factory=lambda: defaultdict(list))
 
     def prompt(self, row: Row) -> Row:
         """The prompt that `row` belongs to; the first row that names it describes it."""
@@ -134,9 +139,11 @@ def _add_rubric(rows: Rows, row: Row) -> None:
 
 
 def _add_verdict(rows: Rows, row: Row) -> None:
-    for subject in (row["first"], row["second"]):
-        rows.answer(subject, row)
-    key = (row["first"], row["second"], row["set"], row["prompt_id"], row["sample"])
+    told = row.get("second_sample")
+    second = row["sample"] if told is None else told
+    rows.answer(row["first"], row)
+    rows.answer(row["second"], {**row, "sample": second})
+    key = (row["first"], row["second"], row["set"], row["prompt_id"], row["sample"], second)
     rows.comparisons[key].append(row)
 
 
@@ -151,19 +158,20 @@ class Standing:
 def standings(verdicts: list[Row]) -> list[Standing]:
     """For each verdict of one comparison how it stands.
 
-    A judge's repeat that was asked in both orders needs a verdict in both; one that was asked in one order counts as it
-    is. The summary counts by the same rule.
+    Where a judge was asked of one id in both orders, a repeat needs a verdict in both; where in one order only, each
+    verdict counts as it is. The summary counts by the same rule.
     """
-    places: dict[tuple[str, int], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    orders: dict[tuple[str, str], set[str]] = defaultdict(set)
+    places: dict[tuple[str, str, int], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for place, row in enumerate(verdicts):
-        places[row["judge"], row["repeat"]][row["order"]].append(place)
+        orders[row["id"], row["judge"]].add(row["order"])
+        places[row["id"], row["judge"], row["repeat"]][row["order"]].append(place)
     found = [Standing(row["verdict"] is not None, False) for row in verdicts]
-    for orders in places.values():
-        if len(orders) == 2:
-            one, other = orders.values()
-            for place in (*one, *other):
+    for (line, judge, _), asked in places.items():
+        if len(orders[line, judge]) == 2:
+            for place in itertools.chain.from_iterable(asked.values()):
                 found[place] = Standing(False, False)
-            for pair in zip(one, other, strict=False):
+            for pair in zip(asked["first_second"], asked["second_first"], strict=False):
                 said = [verdicts[place]["verdict"] for place in pair]
                 for place in pair:
                     found[place] = Standing(None not in said, None not in said and said[0] != said[1])
@@ -254,13 +262,13 @@ def _score_entry(rows: Rows, answer: Row, verdict: Row) -> Row:
     }
 
 
-def _pair_entry(rows: Rows, key: tuple[str, str, str, str, int]) -> Row:
-    first, second, name, prompt, sample = key
+def _pair_entry(rows: Rows, key: Compared) -> Row:
+    first, second, name, prompt, sample, second_sample = key
     return {
         "pair": rows.names["pairs"].of(f"{first}_vs_{second}"),
         "prompt": rows.prompts[name, prompt]["place"],
         "first": rows.answers[first, name, prompt, sample]["place"],
-        "second": rows.answers[second, name, prompt, sample]["place"],
+        "second": rows.answers[second, name, prompt, second_sample]["place"],
     }
 
 
