@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import InputError
-from stillhouse.evaluation.choices import ORDERS, SLOTS, TIE, better, read_reply, unblind
+from stillhouse.evaluation.choices import ORDERS, SLOTS, axis_choice, read_reply, unblind
 from stillhouse.evaluation.recorded_lines import Answers, place_of, read_recorded_lines
 from stillhouse.evaluation.rows import Row
-from stillhouse.evaluation.verdicts import number
 from stillhouse.provenance.digests import canonical_json
 
 JUDGE = "recorded"
@@ -95,20 +94,20 @@ def _raw(line: Row, place: str) -> str:
 
 
 def _axes(line: Row, place: str) -> dict[str, str]:
-    """The choice on each axis that the line names; null means absent."""
+    """The choice on each axis that the line names; one without a choice is absent, as null is."""
     axes = line.get("axes", {})
     if not isinstance(axes, dict):
         raise InputError(f'{place}: axes: expected {{axis: "A", "B" or "TIE"}}, found {axes!r}')
-    return {name: _axis(name, told, place) for name, told in axes.items() if told is not None}
+    found = {name: _axis(name, told, place) for name, told in axes.items() if told is not None}
+    return {name: choice for name, choice in found.items() if choice is not None}
 
 
-def _axis(name: str, told: Any, place: str) -> str:
-    if isinstance(told, str) and told.strip().upper() in (SLOTS.first, SLOTS.second, TIE):
-        return told.strip().upper()
-    scores = [number(told.get(label)) for label in (SLOTS.first, SLOTS.second)] if isinstance(told, dict) else [None]
-    if None in scores:
-        raise InputError(f'{place}: axes.{name}: expected "A", "B", "TIE" or {{"A": 4, "B": 5}}, found {told!r}')
-    return better(*scores, SLOTS)
+def _axis(name: str, told: Any, place: str) -> str | None:
+    try:
+        return axis_choice(told)
+    except ValueError:
+        expected = '"A", "B", "TIE" or {"A": 4, "B": 5}'
+        raise InputError(f"{place}: axes.{name}: expected {expected}, found {told!r}") from None
 
 
 def _words(answer: Row | None) -> int | None:
