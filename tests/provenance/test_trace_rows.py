@@ -183,6 +183,9 @@ def test_an_evaluation_answer_has_its_judgements_and_their_calls(house: Path) ->
     student = facts["student"]
     assert student["markers"][0]["matched"] == ["keystone", "(?m)^verdict:"]
     assert student["rubric"][0]["components"]["clear"]["score"] == 7
+    assert [check["passed"] for check in student["checks"]] == [True]
+    assert [(found["judge"], found["broken"]) for found in student["breaks"]] == [(None, False), ("m", False)]
+    assert student["breaks"][1]["calls"][0]["role"] == "judge"
     assert [one["verdict"] for one in student["pairwise"]] == ["first", "second"]
     assert student["pairwise"][0]["calls"][0]["role"] == "judge"
     assert student["calls"][0]["made_by"] == "answer_subject-held-student"

@@ -52,6 +52,9 @@ def test_a_sound_story_shows_what_it_tells(facts: dict[str, Any]) -> None:
         "filters passed",
         "pairwise student against gold",
         "markers: 2 found",
+        "check 0, contains: passed",
+        "character, patterns: keeps character",
+        "character, judge m: keeps character",
     ):
         assert part in text
 

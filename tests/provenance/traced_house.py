@@ -21,11 +21,13 @@ import numpy as np
 from stillhouse.datasets.build import build_dataset
 from stillhouse.datasets.settings import BuildSettings
 from stillhouse.errors import CallError
+from stillhouse.evaluation.breaks import find_breaks
+from stillhouse.evaluation.checks import run_checks
 from stillhouse.evaluation.markers import score_markers
 from stillhouse.evaluation.pairwise import judge_pairs
 from stillhouse.evaluation.respond import SubjectSettings, respond
 from stillhouse.evaluation.rubric import judge_rubric
-from stillhouse.evaluation.settings import PairwiseSettings, RubricSettings
+from stillhouse.evaluation.settings import BreakSettings, PairwiseSettings, RubricSettings
 from stillhouse.llm.client import Client, Usage
 from stillhouse.llm.ledger import Ledger
 from stillhouse.llm.requests import Completion, Request
@@ -85,6 +87,8 @@ def _answer(text: str) -> tuple[str, bool]:
         labels = {part[0]: part for part in text.split("\n\nX")[1:]}
         best = next((label for label, part in labels.items() if "Revision" in part), "1")
         return "RANKING: " + " > ".join(f"X{label}" for label in [best, *(one for one in labels if one != best)]), False
+    if "BREAK: YES" in text:
+        return "BREAK: NO", False
     if text.startswith("Score one"):
         return json.dumps({"clear": {"score": 7, "justification": "It is plain."}, "overall": 7}), False
     if SHORT in text:
@@ -189,7 +193,13 @@ class _Builder:
         plans = [{"id": f"plan-{n}", "prompt": f"Review our plan for the {w}."} for n, w in enumerate(PLANS)]
         days = [{"id": f"day-{n}", "prompt": f"Tell me about {w}."} for n, w in enumerate(DAYS)]
         held = [
-            {"id": f"held-{n}", "prompt": f"What of a {w} in winter?", "category": "odd"} for n, w in enumerate("abc")
+            {
+                "id": f"held-{n}",
+                "prompt": f"What of a {w} in winter?",
+                "category": "odd",
+                "expect": [{"contains": "keystone"}],
+            }
+            for n, w in enumerate("abc")
         ]
         for name, rows in (("prompts/plans", plans), ("prompts/everyday", days), ("held", held)):
             write_text(f"data/{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -306,10 +316,24 @@ class _Builder:
                 facts | self._asked(client),
             )
         files = [Path(path) for path in responses]
-        judged = {name: f"{folder}/judgements/{name}.parquet" for name in ("markers", "rubric", "pairwise")}
+        kinds = ("markers", "breaks", "checks", "rubric", "pairwise")
+        judged = {name: f"{folder}/judgements/{name}.parquet" for name in kinds}
         facts = score_markers(files, Path("data/markers.yaml"), Path(judged["markers"]))
         inputs = {"responses": responses, "markers": ["data/markers.yaml"]}
         record("score_markers", {"evaluation": "held"}, [judged["markers"]], inputs, {}, facts)
+        record(
+            "run_checks",
+            {"evaluation": "held"},
+            [judged["checks"]],
+            {"responses": responses},
+            {},
+            run_checks(files, Path(judged["checks"])),
+        )
+        breaks = BreakSettings(judges=["m"], sampling=SAMPLING)
+        client = self._client("m", "find_breaks-held")
+        patterns, template = WORKFLOW / "data/framework/breaks.yaml", WORKFLOW / "data/judging/break.j2"
+        facts = find_breaks(files, patterns, {"m": client}, breaks, Path(judged["breaks"]), template)
+        self._judged("find_breaks", judged["breaks"], {"responses": responses}, breaks, facts | self._asked(client))
         rubric = RubricSettings(judges=["m"], subjects=[*weights], limit=2, sampling=SAMPLING)
         client = self._client("m", "judge_rubric-held")
         template = WORKFLOW / "data/judging/rubric.j2"
