@@ -280,7 +280,7 @@ def summary(answers: list[Row], tables: dict[str, list[Row]], size: Size) -> Row
             {"subject": name, "serve": serve, "markers": {"mean": 0.8, "interval": [0.7, 0.9], "n": 12, "prompts": 12}, "rubric": None, "breaks": None, "n": size.prompts + size.few} for name, serve in (("student", "peft"), ("plain", "gguf:Q4_K_M"))],
             "differences": [{"first": "plain", "second": "student", "category": None, "metric": "capped", "difference": {"mean": -0.02, "interval": [-0.1, 0.06], "n": size.prompts, "prompts": size.prompts}}]}],
         "contamination": {"checked": True, "words": "No evaluation prompt is word for word in the training data of student.", "trained": {
-            "student": {"dataset": "mixed", "exact": 0, "prompts": size.prompts, "decontaminated": True, "removed": 3}}},
+            "student": {"dataset": "mixed", "exact": 0, "prompts": size.prompts, "decontaminated": True}}},
         "examples": [_example(answers, 0)],
         "files": {"responses": [f"responses/{name}.parquet" for name in sorted(CONDITIONS)], "judgements": {kind: f"judgements/{kind}.parquet" for kind in tables}, "trained": {}},
     }  # fmt: skip

@@ -174,7 +174,7 @@ rule summarise_evaluation:
         "Summarise evaluation {wildcards.evaluation}"
     input:
         unpack(lambda wildcards: plan.judgements(wildcards.evaluation)),
-        unpack(lambda wildcards: plan.trained_files(wildcards.evaluation)),
+        train=lambda wildcards: plan.trained_files(wildcards.evaluation),
         responses=lambda wildcards: plan.responses(wildcards.evaluation),
         marker_file=lambda wildcards: (
             plan.markers_file(wildcards.evaluation) if study.evaluations[wildcards.evaluation].markers else []

@@ -15,7 +15,6 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     def only(name: str) -> Path | None:
         return next(iter(inputs.get(name)), None)
 
-    datasets = zip(inputs.get("train"), inputs.get("dataset_reports"), strict=True)
     return summarise(
         inputs.get("responses"),
         ReportSettings.model_validate(params.recipe),
@@ -23,7 +22,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
         **{kind: only(kind) for kind in JUDGEMENTS},
         markers_file=only("marker_file"),
         rubric_file=only("rubric_file"),
-        trained={train.parent.name: (train, report) for train, report in datasets},
+        trained={file.parent.name: file for file in inputs.get("train")},
     )
 
 

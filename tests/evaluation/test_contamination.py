@@ -1,8 +1,6 @@
 """Contamination: evaluation prompts are found in training data by identity and by text."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -10,22 +8,19 @@ from judged_rows import answer, both_orders, place, reported, settings
 
 from stillhouse.errors import InputError
 from stillhouse.evaluation.contamination import Held, contamination, normal_text
-from stillhouse.provenance.files import write_json, write_parquet
+from stillhouse.provenance.files import write_parquet
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 TRAIN = pa.schema([("prompt", MESSAGES), ("prompt_id", pa.string())])
 
-Trained = dict[str, tuple[Path, Path]]
 
-
-def dataset(folder: Path, rows: list[tuple[str, list[str]]], report: dict[str, Any] | None = None) -> tuple[Path, Path]:
-    """train.parquet of (prompt_id, the user's turns), and report.json."""
+def dataset(folder: Path, rows: list[tuple[str, list[str]]]) -> Path:
+    """train.parquet of (prompt_id, the user's turns)."""
     talks = [
         {"prompt_id": prompt, "prompt": [{"role": "user", "content": turn} for turn in turns]} for prompt, turns in rows
     ]
     write_parquet(folder / "train.parquet", talks, TRAIN)
-    write_json(folder / "report.json", report or {"decontamination": [], "flow": []})
-    return folder / "train.parquet", folder / "report.json"
+    return folder / "train.parquet"
 
 
 HELD = Held({"e-1": normal_text("Review this plan: a bakery."), "e-2": normal_text("Tell me a joke!"), "e-3": None})
@@ -44,7 +39,7 @@ HELD = Held({"e-1": normal_text("Review this plan: a bakery."), "e-2": normal_te
     ],
 )
 def test_a_prompt_is_found_by_identity_or_text(tmp_path: Path, prompt: str, turns: list[str], exact: int) -> None:
-    found = contamination("e", {"student": ["mixed"]}, {"mixed": dataset(tmp_path, [(prompt, turns)])}, HELD)
+    found = contamination({"student": ["mixed"]}, {"mixed": dataset(tmp_path, [(prompt, turns)])}, (), HELD)
     assert found["trained"]["student"]["exact"] == exact
     assert found["trained"]["student"]["prompts"] == 3
     assert found["checked"] is True
@@ -70,9 +65,7 @@ def test_a_whole_conversation_counts_without_its_system_messages(tmp_path: Path)
     turns = (("system", "Tell me a joke!"), ("user", "Review this plan:"), ("assistant", "a bakery."))
     talk = [{"role": role, "content": content} for role, content in turns]
     write_parquet(tmp_path / "train.parquet", [{"prompt_id": "t", "prompt": talk}], TRAIN)
-    write_json(tmp_path / "report.json", {})
-    files = (tmp_path / "train.parquet", tmp_path / "report.json")
-    assert contamination("e", {"s": ["d"]}, {"d": files}, HELD)["trained"]["s"]["exact"] == 1
+    assert contamination({"s": ["d"]}, {"d": tmp_path / "train.parquet"}, (), HELD)["trained"]["s"]["exact"] == 1
 
 
 def test_several_datasets_of_one_subject_count_together(tmp_path: Path) -> None:
@@ -80,10 +73,10 @@ def test_several_datasets_of_one_subject_count_together(tmp_path: Path) -> None:
         "one": dataset(tmp_path / "one", [("e-1", ["x"])]),
         "two": dataset(tmp_path / "two", [("e-1", ["x"]), ("e-2", ["y"])]),
     }
-    found = contamination("e", {"student": ["one", "two"], "plain": ["one"]}, trained, HELD)
+    found = contamination({"student": ["one", "two"], "plain": ["one"]}, trained, (), HELD)
     assert found["trained"]["student"] == {
         **{"dataset": "one, two", "exact": 2, "prompts": 3},
-        **{"decontaminated": False, "removed": 0},
+        "decontaminated": False,
     }
     assert found["words"] == (
         "2 of 3 evaluation prompts are in the training data of student (dataset one, two). "
@@ -91,22 +84,11 @@ def test_several_datasets_of_one_subject_count_together(tmp_path: Path) -> None:
     )
 
 
-def test_what_decontamination_took_is_told(tmp_path: Path) -> None:
-    hits = [{"held_out": {"prompt_id": prompt}} for prompt in ("e-1", "e-1", "another evaluation's")]
-    report = {"decontamination": hits, "decontaminated_against": ["other", "e"]}
-    found = contamination("e", {"student": ["mixed"]}, {"mixed": dataset(tmp_path, [("t", ["x"])], report)}, HELD)
-    assert found["trained"]["student"]["decontaminated"] is True
-    assert found["trained"]["student"]["removed"] == 2
-    assert found["words"] == "No evaluation prompt is word for word in the training data of student."
-
-
 def test_no_more_is_claimed_than_was_looked_for(tmp_path: Path) -> None:
-    report = {"decontaminated_against": ["e"]}
-    trained = {
-        "held": dataset(tmp_path / "held", [("t", ["x"])], report),
-        "loose": dataset(tmp_path / "loose", [("t", ["x"])], {"decontaminated_against": ["other"]}),
-    }
-    found = contamination("e", {"student": ["held"], "plain": ["loose"], "both": ["held", "loose"]}, trained, HELD)
+    trained = {name: dataset(tmp_path / name, [("t", ["x"])]) for name in ("held", "loose")}
+    subjects = {"student": ["held"], "plain": ["loose"], "both": ["held", "loose"]}
+    found = contamination(subjects, trained, ["held"], HELD)
+    assert [found["trained"][name]["decontaminated"] for name in subjects] == [True, False, False]
     assert found["words"] == (
         "No evaluation prompt is word for word in the training data of student. No evaluation prompt is word for word "
         "in the training data of plain and both (near-duplicates were not looked for)."
@@ -115,10 +97,10 @@ def test_no_more_is_claimed_than_was_looked_for(tmp_path: Path) -> None:
 
 def test_unread_training_data_is_said_to_be_so(tmp_path: Path) -> None:
     trained = {"one": dataset(tmp_path, [("t", ["x"])])}
-    found = contamination("e", {"student": ["one", "two"], "plain": ["two"]}, trained, HELD)
+    found = contamination({"student": ["one", "two"], "plain": ["two"]}, trained, (), HELD)
     assert found["checked"] is False
     assert found["words"].endswith("The training data of student and plain could not be checked.")
-    assert "not checked" in contamination("e", {}, {}, HELD)["words"]
+    assert "not checked" in contamination({}, {}, (), HELD)["words"]
 
 
 def test_a_contaminated_report_says_so_first(tmp_path: Path) -> None:
@@ -134,15 +116,12 @@ def test_a_contaminated_report_says_so_first(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_dataset_are_named(tmp_path: Path) -> None:
-    train, report = dataset(tmp_path, [("t", ["x"])])
-    report.write_text(json.dumps([1]))
-    with pytest.raises(InputError, match=r"report\.json"):
-        contamination("e", {"s": ["d"]}, {"d": (train, report)}, HELD)
-    train.write_text("nothing")
-    with pytest.raises(InputError, match=r"train\.parquet"):
-        contamination("e", {"s": ["d"]}, {"d": (train, report)}, HELD)
-    write_parquet(train, [{"prompt_id": "t"}], pa.schema([("prompt_id", pa.string())]))
-    with pytest.raises(InputError, match=r"train\.parquet"):
-        contamination("e", {"s": ["d"]}, {"d": (train, report)}, HELD)
-    with pytest.raises(InputError, match="missing"):
-        contamination("e", {"s": ["d"]}, {"d": (tmp_path / "missing", report)}, HELD)
+    train = tmp_path / "train.parquet"
+    for content in (None, b"no parquet"):
+        if content is not None:
+            train.write_bytes(content)
+        with pytest.raises(InputError, match=r"train\.parquet"):
+            contamination({"s": ["d"]}, {"d": train}, (), HELD)
+    write_parquet(train, [{"other": "x"}], pa.schema([("other", pa.string())]))
+    with pytest.raises(InputError, match=r"train\.parquet: no training rows"):
+        contamination({"s": ["d"]}, {"d": train}, (), HELD)

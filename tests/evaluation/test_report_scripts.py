@@ -13,7 +13,7 @@ import write_history
 from judged_rows import answer, both_orders, broke, place, settings, verdict, write_rows
 
 from stillhouse.errors import EvaluationError
-from stillhouse.provenance.files import write_json, write_parquet
+from stillhouse.provenance.files import write_parquet
 from stillhouse.provenance.job import Files, Params
 
 Row = dict[str, Any]
@@ -33,9 +33,9 @@ def report(folder: Path, unscored: int = 0, certain: bool = False) -> Path:
     ]
     breaks[0]["broken"] = False
     files = write_rows(folder, answers=[answer("student", here) for here in at], pairwise=rows, breaks=breaks)
-    train, dataset = write_dataset(folder / "mixed")
+    train = write_dataset(folder / "mixed")
     named = {"responses": [files["answers"]], "pairwise": files["pairwise"], "breaks": files["breaks"]}
-    inputs = Files({**named, "train": [train], "dataset_reports": [dataset]})
+    inputs = Files({**named, "train": [train]})
     recipe = settings(datasets={"student": ["mixed"]}).model_dump()
     recipe["gates"] |= {"win_rate": {"student_vs_vanilla": 0.9}, "certain": certain}
     target = folder / "report.json"
@@ -44,19 +44,18 @@ def report(folder: Path, unscored: int = 0, certain: bool = False) -> Path:
     return target
 
 
-def write_dataset(folder: Path) -> tuple[Path, Path]:
+def write_dataset(folder: Path) -> Path:
     messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
     row = {"prompt_id": "p3", "prompt": [{"role": "user", "content": "x"}]}
     write_parquet(folder / "train.parquet", [row], pa.schema([("prompt", messages), ("prompt_id", pa.string())]))
-    write_json(folder / "report.json", {})
-    return folder / "train.parquet", folder / "report.json"
+    return folder / "train.parquet"
 
 
 def test_the_report_is_valid_and_its_gates_pass(tmp_path: Path) -> None:
     summary = report(tmp_path)
     written = json.loads(summary.read_text())
     assert written["contamination"]["trained"]["student"]["exact"] == 1
-    assert written["files"]["trained"] == {"mixed": ["mixed/train.parquet", "mixed/report.json"]}
+    assert written["files"]["trained"] == {"mixed": "mixed/train.parquet"}
     valid, gates = tmp_path / "valid.json", tmp_path / "gates.json"
     validate_evaluation.main(Files({"summary": summary}), Files({"valid": valid}), params({}))
     assert json.loads(valid.read_text())["valid"] is True

@@ -117,7 +117,6 @@ def make_report(tally: Tally, dataset: Dataset, splits: dict[SplitName, list[Exa
         "sources": books,
         "flow": tally.flow.plain(),
         "duplicates": [_duplicate_report(one) for one in tally.duplicates],
-        "decontaminated_against": list(dataset.decontaminate.against) if dataset.decontaminate else [],
         "decontamination": [_hit_report(one) for one in tally.hits],
         "warnings": tally.warnings,
     }

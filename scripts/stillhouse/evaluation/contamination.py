@@ -7,13 +7,13 @@ datasets' own business: their report says what decontamination took out.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import InputError
-from stillhouse.provenance.files import read_json, stream_parquet_rows
+from stillhouse.provenance.files import stream_parquet_rows
 
 _BETWEEN = re.compile(r"[\s.,;:!?\u2026'\"`\u2018-\u201f\u00ab\u00bb()\[\]{}\u2010-\u2015]+")
 """What stands between words. Signs that change what is asked stay: C# is not C, 3*4 is not 3+4."""
@@ -33,15 +33,6 @@ class Held:
         return cls({prompt: normal_text(texts[prompt]) if prompt in texts else None for prompt in prompts})
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What one dataset has to do with the evaluation's prompts."""
-
-    found: frozenset[str]
-    decontaminated: bool
-    removed: int
-
-
 def normal_text(text: str) -> str:
     """`text` without what spelling changes: NFKC, case folded, no sentence marks, words parted by one space."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -49,32 +40,32 @@ def normal_text(text: str) -> str:
 
 
 def contamination(
-    evaluation: str, datasets: Mapping[str, list[str]], trained: Mapping[str, tuple[Path, Path]], held: Held
+    datasets: Mapping[str, list[str]], trained: Mapping[str, Path], decontaminated: Collection[str], held: Held
 ) -> dict[str, Any]:
     """By subject with training data in the study: how many of the evaluation's prompts are in it.
 
-    `datasets` names each subject's datasets, `trained` each dataset's (train.parquet, report.json). `decontaminated`
-    says that every one of them was held against the prompts of `evaluation`, `removed` how many of its rows were dropped for being
-    too near to a prompt of this evaluation. Raises `InputError` for files that are no dataset's.
+    `datasets` names each subject's datasets, `trained` each dataset's train.parquet, `decontaminated` the datasets that
+    the study holds against this evaluation. A dataset's report.json is not read: it changes with filters that take the
+    same rows, and then nothing after the dataset may be made again. Raises `InputError` for files that are no dataset's.
     """
-    books = {name: _inspect(*files, evaluation, held) for name, files in sorted(trained.items())}
+    books = {name: _inspect(file, held) for name, file in sorted(trained.items())}
     subjects = {name: [key for key in keys if key in books] for name, keys in datasets.items()}
-    found = {name: _subject(keys, books, len(held.prompts)) for name, keys in subjects.items() if keys}
+    found = {
+        name: {
+            "dataset": ", ".join(keys),
+            "exact": len(frozenset().union(*(books[key] for key in keys))),
+            "prompts": len(held.prompts),
+            "decontaminated": all(key in decontaminated for key in keys),
+        }
+        for name, keys in subjects.items()
+        if keys
+    }
     unread = [name for name, keys in datasets.items() if len(subjects[name]) < len(keys)]
     return {"checked": bool(found) and not unread, "trained": found, "words": _words(found, unread)}
 
 
-def _subject(keys: list[str], books: Mapping[str, Trained], prompts: int) -> dict[str, Any]:
-    return {
-        "dataset": ", ".join(keys),
-        "exact": len(frozenset().union(*(books[key].found for key in keys))),
-        "prompts": prompts,
-        "decontaminated": all(books[key].decontaminated for key in keys),
-        "removed": sum(books[key].removed for key in keys),
-    }
-
-
-def _inspect(train: Path, report: Path, evaluation: str, held: Held) -> Trained:
+def _inspect(train: Path, held: Held) -> frozenset[str]:
+    """The evaluation's prompts that are in a dataset's training rows."""
     texts: dict[str, list[str]] = {}
     for prompt, text in held.prompts.items():
         if text:
@@ -84,10 +75,7 @@ def _inspect(train: Path, report: Path, evaluation: str, held: Held) -> Trained:
         found |= {prompt} & held.prompts.keys()
         for text in asked:
             found.update(texts.get(normal_text(text), ()))
-    told = _report(report)
-    hits = [hit["held_out"]["prompt_id"] for hit in told.get("decontamination", [])]
-    against = evaluation in told.get("decontaminated_against", [])
-    return Trained(frozenset(found), against, sum(hit in held.prompts for hit in hits))
+    return frozenset(found)
 
 
 def _rows(train: Path) -> Iterator[tuple[str, list[str]]]:
@@ -99,16 +87,6 @@ def _rows(train: Path) -> Iterator[tuple[str, list[str]]]:
             yield row["prompt_id"], list(dict.fromkeys(["\n".join(m["content"] for m in messages), *turns]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{train}: no training rows with prompt_id and prompt: {error}") from None
-
-
-def _report(file: Path) -> dict[str, Any]:
-    try:
-        told = read_json(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: no dataset report: {error}") from None
-    if not isinstance(told, dict):
-        raise InputError(f"{file}: expected a dataset report, found {type(told).__name__}")
-    return told
 
 
 def _words(found: Mapping[str, Mapping[str, Any]], unread: list[str]) -> str:

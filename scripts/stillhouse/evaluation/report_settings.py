@@ -23,6 +23,7 @@ class ReportSettings(Section):
     judge_families: dict[str, str | None] = {}
     adapters: dict[str, str] = {}  # adapter behind a subject, where there is one
     datasets: dict[str, list[str]] = {}  # datasets that a subject was trained on
+    decontaminated: list[str] = []  # those of them that the study holds against this evaluation
     examples: int = Field(3, ge=0)  # prompts of each set whose answers stand side by side
 
     @model_validator(mode="before")

@@ -37,7 +37,7 @@ def summarise(
     pairwise: Path | None = None,
     markers_file: Path | None = None,
     rubric_file: Path | None = None,
-    trained: Mapping[str, tuple[Path, Path]] | None = None,
+    trained: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Write report.json (docs/report.schema.json) to `target`: from responses, and the judgements that there are.
 
@@ -46,7 +46,7 @@ def summarise(
         settings: what the study says of subjects, sets, rules and gates.
         markers: like `breaks`, `checks`, `rubric` and `pairwise` a file of judgements.
         markers_file: like `rubric_file` what the study names.
-        trained: (train.parquet, report.json) of every dataset that a subject was trained on, by its name.
+        trained: train.parquet of every dataset that a subject was trained on, by its name.
 
     Facts: numbers of subjects and answers, whether the report is valid and the gates passed. Raises `InputError` for a
     bad file, `EvaluationError` when answers or pairs have the same name.
@@ -75,7 +75,7 @@ def build_report(
     settings: ReportSettings,
     markers: Markers | None,
     rubric: Rubric | None,
-    trained: Mapping[str, tuple[Path, Path]],
+    trained: Mapping[str, Path],
 ) -> dict[str, Any]:
     """The content of report.json without `files`."""
     rules = settings.rules
@@ -115,7 +115,7 @@ def build_report(
         ),
         "gates": check_gates(settings.gates, rules, evidence, pairs, scales),
         "serving": serving_groups(settings, evidence, scales),
-        "contamination": contamination(settings.evaluation, settings.datasets, trained, held),
+        "contamination": contamination(settings.datasets, trained, settings.decontaminated, held),
         "examples": examples(evidence, settings.examples),
     }
     counts = {name: len(prompts) for name, prompts in evidence.category_prompts.items()}

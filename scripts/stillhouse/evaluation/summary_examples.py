@@ -52,14 +52,14 @@ def files(
     target: Path,
     responses: list[Path],
     judgements: Mapping[str, Path | None],
-    trained: Mapping[str, tuple[Path, Path]],
+    trained: Mapping[str, Path],
 ) -> dict[str, Any]:
     """Where the numbers came from, relative to the report, so that moving a study changes no byte."""
     here = target.parent
     return {
         "responses": sorted(_beside(path, here) for path in responses),
         "judgements": {kind: _beside(path, here) for kind, path in judgements.items() if path},
-        "trained": {name: [_beside(path, here) for path in paths] for name, paths in sorted(trained.items())},
+        "trained": {name: _beside(path, here) for name, path in sorted(trained.items())},
     }
 
 

@@ -249,14 +249,17 @@ class EvaluationParts(Parts):
         markers = [self.markers_file(evaluation)] if entry.markers else []
         return [*markers, *([self.rubric_file(evaluation)] if entry.rubric else [])]
 
-    def trained_files(self, evaluation: str) -> Inputs:
-        """Training rows and reports of the datasets behind an evaluation's subjects, in the order of their names."""
-        names = sorted({name for found in self._datasets(self.evaluation(evaluation)).values() for name in found})
-        folder = "results/datasets"
-        return {
-            "train": [f"{folder}/{name}/train.parquet" for name in names],
-            "dataset_reports": [f"{folder}/{name}/report.json" for name in names],
-        }
+    def trained_files(self, evaluation: str) -> list[str]:
+        """Training rows of the datasets behind an evaluation's subjects."""
+        return [f"results/datasets/{name}/train.parquet" for name in self._trained_on(self.evaluation(evaluation))]
+
+    def _trained_on(self, entry: Evaluation) -> list[str]:
+        return sorted({name for found in self._datasets(entry).values() for name in found})
+
+    def _decontaminated(self, evaluation: str) -> list[str]:
+        """Datasets behind an evaluation's subjects that are held against its prompts."""
+        datasets = ((name, self.study.datasets[name]) for name in self._trained_on(self.evaluation(evaluation)))
+        return [name for name, item in datasets if item.decontaminate and evaluation in item.decontaminate.against]
 
     def _datasets(self, entry: Evaluation) -> dict[str, list[str]]:
         """Datasets that each subject was trained on."""
@@ -281,6 +284,7 @@ class EvaluationParts(Parts):
             "judge_families": {name: family_of_model(self.study, name) for name in judges},
             "adapters": {name: adapter for name, adapter in adapters.items() if adapter is not None},
             "datasets": self._datasets(entry),
+            "decontaminated": self._decontaminated(evaluation),
         }
 
     def expected(self, evaluation: str) -> dict[str, Any]:
