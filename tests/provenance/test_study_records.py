@@ -94,7 +94,7 @@ def test_a_real_run_writes_both_and_the_next_one_nothing(tmp_path: Path) -> None
     assert first.returncode == 0, first.stderr[-3000:]
     assert "Nothing to be done" in second.stderr + second.stdout
     records = [file for file in (tmp_path / "results").rglob("*.record.json") if ".store" not in file.parts]
-    assert len(records) == 7
+    assert len(records) == 9
     validator = jsonschema.Draft202012Validator(read_json(ROOT / "docs/record.schema.json"))
     assert [error.message for file in records for error in validator.iter_errors(read_json(file))] == []
     graph = {each["@id"]: each for each in read_json(tmp_path / "results/provenance/ro-crate-metadata.json")["@graph"]}

@@ -43,10 +43,14 @@ RULES = (
     "write_model_card",
     "answer_subject",
     "score_markers",
+    "find_breaks",
+    "run_checks",
     "judge_rubric",
     "judge_pairwise",
     "summarise_evaluation",
     "write_report",
+    "validate_evaluation",
+    "write_history",
 )
 
 

@@ -142,7 +142,7 @@ def _subjects(report: Report) -> tuple[str, str | None]:
 def _interval(report: Report, interval: Sequence[float] | None, form: str = ".2f") -> str:
     if interval is None:
         return "(no interval can be given)"
-    return f"({100 * report['rules']['level']:g} % interval {interval[0]:{form}} to {interval[1]:{form}})"
+    return f"({100 * report['rules']['level']:g} % interval {format(interval[0], form)} to {format(interval[1], form)})"
 
 
 def _judges(names: list[str]) -> str:

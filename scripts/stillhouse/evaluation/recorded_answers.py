@@ -43,7 +43,7 @@ def replay_recorded(rows: list[Row], recorded: Path, settings: SubjectSettings, 
         for sample, text in enumerate(text for text in answers.get(_place(row), []) if text is not None)
     ]
     absent = sum(text is None for texts in answers.values() for text in texts)
-    if not responses:
+    if rows and not responses:
         why = "all of its answers are null" if absent else "ids have to match"
         raise EvaluationError(f"{recorded}: no answer to any prompt of this evaluation; {why}")
     write_parquet(target, responses, RESPONSES)
