@@ -98,7 +98,7 @@ def test_a_real_run_writes_both_and_the_next_one_nothing(tmp_path: Path) -> None
     validator = jsonschema.Draft202012Validator(read_json(ROOT / "docs/record.schema.json"))
     assert [error.message for file in records for error in validator.iter_errors(read_json(file))] == []
     graph = {each["@id"]: each for each in read_json(tmp_path / "results/provenance/ro-crate-metadata.json")["@graph"]}
-    assert sum(each["@type"] == "CreateAction" for each in graph.values()) == 5 + 1
+    assert sum(each["@type"] == "CreateAction" for each in graph.values()) == 7 + 1
     for identifier in ("lineage.html", "workflow/Snakefile", "workflow/LICENSE", "workflow/rules/provenance.smk"):
         file = tmp_path / "results/provenance" / identifier
         assert (graph[identifier]["sha256"], graph[identifier]["contentSize"]) == (
