@@ -196,9 +196,10 @@ def test_the_judges_wording(house: House) -> None:
     run = house.run()
     assert run.roles() == {"judge": votes}  # no winner changed, so nothing else was asked
     assert {name: row["winners"] for name, row in answers(house).items()} == winners
-    # the rows name other calls, so they are merged and mixed again; what is trained on is the same
+    # the rows name other calls, so they are merged and mixed again, and the evaluation looks for its prompts in them;
+    # what is trained on is the same, and so is the report
     merging = {"merge_generation plans", *AFTER_ANSWERS}
-    assert run.ran == {*SHARDS, *merging, "build_dataset mixed", "build_dataset plain"}
+    assert run.ran == {*SHARDS, *merging, "build_dataset mixed", "build_dataset plain", "summarise_evaluation held"}
 
 
 def rounds(row: dict) -> list[dict]:
