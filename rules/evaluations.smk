@@ -239,7 +239,7 @@ rule validate_evaluation:
         "Hold evaluation {wildcards.evaluation} to its limit of unscored verdicts"
     input:
         summary=rules.summarise_evaluation.output.summary,
-        html=ancient("results/evaluations/{evaluation}/report.html"),
+        html=rules.write_report.output.html,
     output:
         valid="results/evaluations/{evaluation}/valid.json",
         record="results/evaluations/{evaluation}/valid.json.record.json",
@@ -264,7 +264,7 @@ rule check_gates:
         "Check the gates of evaluation {wildcards.evaluation}"
     input:
         summary=rules.summarise_evaluation.output.summary,
-        html=ancient("results/evaluations/{evaluation}/report.html"),
+        html=rules.write_report.output.html,
     output:
         gates="results/evaluations/{evaluation}/gates.json",
         record="results/evaluations/{evaluation}/gates.json.record.json",

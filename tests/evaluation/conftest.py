@@ -149,21 +149,17 @@ def call(text: str, finish_reason: str = "stop", key: str = "") -> Call:
     return Call(digest, text, finish_reason, None, 10, 20, None, False)
 
 
-def write_inputs(folder: Path, prompts: int = 12) -> list[Path]:
-    files = []
-    for subject in CONDITIONS:
-        file = folder / "responses" / f"{subject}.parquet"
-        write_parquet(file, response_rows(subject, prompts), RESPONSES)
-        files.append(file)
-    (folder / "markers.yaml").write_text(MARKERS_YAML)
-    (folder / "rubric.yaml").write_text(RUBRIC_YAML)
-    return files
-
-
 @pytest.fixture
 def responses(tmp_path: Path) -> list[Path]:
-    """Response files of six subjects; markers.yaml and rubric.yaml lie beside them in tmp_path."""
-    return write_inputs(tmp_path)
+    """Response files of six subjects on 12 prompts; markers.yaml and rubric.yaml lie beside them in tmp_path."""
+    files = []
+    for subject in CONDITIONS:
+        file = tmp_path / "responses" / f"{subject}.parquet"
+        write_parquet(file, response_rows(subject, 12), RESPONSES)
+        files.append(file)
+    (tmp_path / "markers.yaml").write_text(MARKERS_YAML)
+    (tmp_path / "rubric.yaml").write_text(RUBRIC_YAML)
+    return files
 
 
 @pytest.fixture

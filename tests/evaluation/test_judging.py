@@ -9,7 +9,7 @@ import pytest
 
 from stillhouse.errors import CallError, EvaluationError, InputError
 from stillhouse.evaluation.choices import read_choice, unblind
-from stillhouse.evaluation.pairwise import PAIRWISE, Form, judge_pairs
+from stillhouse.evaluation.pairwise import PAIRWISE, judge_pairs
 from stillhouse.evaluation.respond import RESPONSES
 from stillhouse.evaluation.rubric import RUBRIC, judge_rubric
 from stillhouse.evaluation.settings import PairwiseSettings, RubricSettings
@@ -272,12 +272,6 @@ def test_a_plain_question_has_the_bytes_that_it_always_had(tmp_path: Path, respo
         "VERDICT: 1 if Answer 1 is better, VERDICT: 2 if Answer 2 is better, VERDICT: TIE if neither is."
     )
     assert client.asked[0]["grammar"] == 'root ::= "VERDICT: " ("1" | "2" | "TIE")\n'
-
-
-@pytest.mark.parametrize("axes", [("verdict",), ("Reason",), ("voice", "Voice")])
-def test_axes_that_no_reply_could_tell_apart_are_refused(axes: tuple[str, ...]) -> None:
-    with pytest.raises(InputError, match="axes"):
-        Form(axes)
 
 
 def test_control_compares_a_subject_with_itself(tmp_path: Path, responses: list[Path], judge: Any) -> None:

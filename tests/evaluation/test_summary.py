@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_inputs
 from jsonschema import Draft202012Validator
 from judged_rows import (
     answer,
@@ -160,9 +159,9 @@ def test_same_inputs_same_bytes(tmp_path: Path, responses: list[Path], report: R
     assert str(tmp_path) not in (tmp_path / "report.json").read_text()
 
 
-def test_responses_alone_make_a_report(tmp_path: Path) -> None:
+def test_responses_alone_make_a_report(tmp_path: Path, responses: list[Path]) -> None:
     told = SETTINGS.model_copy(update={"gates": Gates()})
-    summarise(write_inputs(tmp_path), told, tmp_path / "bare.json")
+    summarise(responses, told, tmp_path / "bare.json")
     bare = json.loads((tmp_path / "bare.json").read_text())
     hold_to_schema(bare)
     assert bare["gates"] == {"checks": [], "passed": None}

@@ -115,7 +115,8 @@ def test_a_file_reaches_what_was_made_of_it_only(house: Path) -> None:
     assert gold["results/evaluations/held/judgements/markers.parquet"].rows == 3
     assert gold["results/evaluations/held/judgements/pairwise.parquet"].rows == 6
     assert {tables.lineage.node_of(path).rule for path in gold} == {
-        *("answer_subject", "score_markers", "judge_rubric", "judge_pairwise", "summarise_evaluation", "write_report")
+        *("answer_subject", "score_markers", "find_breaks", "run_checks", "judge_rubric", "judge_pairwise"),
+        *("summarise_evaluation", "write_report"),
     }
 
 

@@ -123,6 +123,14 @@ def test_one_flipped_byte_of_any_file_is_found(house: Path) -> None:
             assert_found(house, name, place, rng.randrange(8))
 
 
+def test_a_manifest_whose_seal_lost_its_name_is_found(house: Path) -> None:
+    """The manifest still agrees with its record: only the strange key tells."""
+    key = json.loads((house / RECORD).read_text())["key"]
+    name = f"results/.store/{key}/manifest.json"
+    flip(house / name, (house / name).read_bytes().index(b'"seal"') + 1, 1)
+    assert [(fault.path, fault.job) for fault in checked(house).faults] == [(name, "train_adapter adapter=mixed")]
+
+
 def test_a_flip_in_place_spoils_the_artefact_and_its_link_in_the_store(house: Path) -> None:
     with open(house / ADAPTER, "r+b") as stream:
         stream.seek(100)

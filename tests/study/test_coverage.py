@@ -104,6 +104,7 @@ def test_a_data_folder_stands_in_paths(tmp_path: Path) -> None:
         ({"pairwise": {"round_robin": ["a", "a"], "judges": ["m"]}}, "each once"),
         ({"pairwise": {"recorded": "prompts.jsonl", "reasons": True}}, "reasons: verdicts are recorded"),
         ({"pairwise": {"pairs": [["a", "b"]], "judges": ["m"], "axes": ["overall"]}}, "no word of a verdict"),
+        ({"pairwise": {"pairs": [["a", "b"]], "judges": ["m"], "axes": ["Reason"]}}, "found 'Reason'"),
         ({"pairwise": {"pairs": [["a", "b"]], "judges": ["m"], "axes": ["A-b", "a_B"]}}, "names that differ"),
         ({"rubric": {"recorded": {"a": "prompts.jsonl"}, "limit": 3}}, "limit: judgements are recorded"),
         ({"breaks": {"limit": 3}}, "only judges have a limit"),

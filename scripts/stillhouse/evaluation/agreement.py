@@ -9,8 +9,9 @@ import numpy as np
 from evalica import alpha as krippendorff
 from pandas import DataFrame
 
+from stillhouse.evaluation.figures import rounded
 from stillhouse.evaluation.intervals import Interval, group
-from stillhouse.evaluation.statistics import LEVEL, ends, rounded
+from stillhouse.evaluation.statistics import LEVEL, ends
 
 DRAWS, SEED, AT_ONCE = 1000, 7, 2_000_000
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from stillhouse.evaluation.asking import CALL_FAILED, Question, ask_judge, check_failed, read_template, render
 from stillhouse.evaluation.replies import storable, without_reasoning
-from stillhouse.evaluation.rows import Row, read_responses, to_judge
+from stillhouse.evaluation.rows import ABOUT, Row, about, read_responses, to_judge
 from stillhouse.evaluation.settings import BreakSettings
 from stillhouse.llm.client import Client
 from stillhouse.llm.requests import Call
@@ -23,15 +23,7 @@ GRAMMAR = 'root ::= "BREAK: " ("YES" | "NO")\n'
 
 BREAKS = pa.schema(
     [
-        ("subject", pa.string()),
-        ("condition", pa.string()),
-        ("set", pa.string()),
-        ("role", pa.string()),
-        ("prompt_id", pa.string()),
-        ("id", pa.string()),
-        ("category", pa.string()),
-        ("difficulty", pa.string()),
-        ("sample", pa.int32()),
+        *ABOUT.items(),
         ("judge", pa.string()),
         ("broken", pa.bool_()),
         ("matched", pa.list_(pa.string())),
@@ -40,7 +32,6 @@ BREAKS = pa.schema(
         ("calls", pa.list_(pa.string())),
     ]
 )
-KEPT = ("subject", "condition", "set", "role", "prompt_id", "id", "category", "difficulty")
 
 _KEY = re.compile(r"(?<![\w-])break\W{0,6}[:=]", re.IGNORECASE)
 _WORD = re.compile(r"\W*(yes|no)\b(?!\s*(?:[/|&]|or\b|and\b))", re.IGNORECASE)
@@ -106,8 +97,7 @@ def _matched(row: Row, patterns: Markers) -> Row:
 
 
 def _row(row: Row) -> Row:
-    kept = {name: row[name] for name in KEPT}
-    return {**kept, "sample": row["sample"], "matched": [], "reason": None, "raw": None, "calls": []}
+    return {**about(row), "matched": [], "reason": None, "raw": None, "calls": []}
 
 
 def _ask(rows: list[Row], judges: list[Client], settings: BreakSettings, template: str) -> list[Row]:

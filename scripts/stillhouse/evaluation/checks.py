@@ -13,29 +13,20 @@ import pyarrow as pa
 
 from stillhouse.evaluation.expectations import Expectation, check_expectations
 from stillhouse.evaluation.replies import storable
-from stillhouse.evaluation.rows import Row, read_responses
+from stillhouse.evaluation.rows import ABOUT, Row, about, read_responses
 from stillhouse.evaluation.sandbox import Outcome, run_python, run_trusted
 from stillhouse.provenance.digests import canonical_json
 from stillhouse.provenance.files import write_parquet
 
 CHECKS = pa.schema(
     [
-        ("subject", pa.string()),
-        ("condition", pa.string()),
-        ("set", pa.string()),
-        ("role", pa.string()),
-        ("prompt_id", pa.string()),
-        ("id", pa.string()),
-        ("category", pa.string()),
-        ("difficulty", pa.string()),
-        ("sample", pa.int32()),
+        *ABOUT.items(),
         ("number", pa.int32()),
         ("kind", pa.string()),
         ("passed", pa.bool_()),
         ("detail", pa.string()),
     ]
 )
-KEPT = ("subject", "condition", "set", "role", "prompt_id", "id", "category", "difficulty", "sample")
 DETAIL = 200  # characters of what is told about one check
 MATCH_S = 2.0  # of CPU time for one regex or schema; a pattern can take longer than the world lasts
 BATCH = 200  # of them in one process
@@ -113,7 +104,7 @@ def run_checks(responses: list[Path], target: Path) -> dict[str, Any]:
 
 def _asked(rows: list[Row]) -> Iterator[tuple[Row, int, Expectation]]:
     for row in rows:
-        if expect := row.get("expect"):
+        if expect := row["expect"]:
             place = f"set {row['set']}, prompt {row['id']}"
             for number, expectation in enumerate(_expectations(expect, place)):
                 yield row, number, expectation
@@ -126,8 +117,7 @@ def _expectations(text: str, place: str) -> list[Expectation]:
 
 def _row(row: Row, number: int, expectation: Expectation, checked: Checked) -> Row:
     detail = None if checked.detail is None else _plain(checked.detail)
-    kept = {name: row[name] for name in KEPT}
-    return {**kept, "number": number, "kind": expectation.kind, "passed": checked.passed, "detail": detail}
+    return {**about(row), "number": number, "kind": expectation.kind, "passed": checked.passed, "detail": detail}
 
 
 def _plain(detail: str) -> str:

@@ -19,7 +19,6 @@ from stillhouse.evaluation.replies import (
     TIE_LEAD,
     AmbiguousError,
     Labels,
-    normal,
     outside,
     parse_objects,
     spans,
@@ -29,14 +28,9 @@ from stillhouse.evaluation.replies import (
 from stillhouse.evaluation.verdicts import number
 from stillhouse.llm.reasoning import split_reasoning
 from stillhouse.llm.requests import Call
+from stillhouse.study.verdict_words import KEYS, WHY, normal
 
 ORDERS = ("first_second", "second_first")
-KEYS = (
-    "verdict", "final_verdict", "overall", "overall_verdict", "winner", "overall_winner", "choice", "final_choice", "pick",
-    "selected", "decision", "final_decision", "judgement", "judgment", "preference", "preferred", "preferred_answer",
-    "preferred_response", "better", "better_answer", "better_response", "best", "answer", "final_answer",
-)  # fmt: skip
-WHY = ("rationale", "reason", "reasons", "reasoning", "explanation", "justification", "why")
 AXES = ("axes", "scores", "dimensions", "criteria", "ratings")  # objects around the axes
 DEEPEST = 4
 

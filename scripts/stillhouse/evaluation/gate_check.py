@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from stillhouse.evaluation.statistics import Estimate, rounded
+from stillhouse.evaluation.figures import rounded
+from stillhouse.evaluation.statistics import Estimate
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from stillhouse.evaluation.gate_check import Bound, Measured, check
 from stillhouse.evaluation.guards import guard_checks
 from stillhouse.evaluation.statistics import SHARE, estimate, mean, paired_difference
 from stillhouse.evaluation.summary_breaks import broken_on_targets
-from stillhouse.evaluation.summary_differences import Observations, Scales, difference_bounds, judged_scores
+from stillhouse.evaluation.summary_differences import Observations, Scales, judged_scores
 from stillhouse.evaluation.summary_evidence import Evidence
 from stillhouse.study.gates import Gates, Rules
 
@@ -97,12 +97,7 @@ class _Students:
         """Raw markers on target sets minus the ablation's; of several ablations the one that leaves least."""
         ablations = [other for other in self.evidence.order if self.evidence.conditions[other] == ABLATION]
         mine = self._marks(name, TARGET, "raw")
-        found = [
-            paired_difference(
-                mine, self._marks(other, TARGET, "raw"), bounds=difference_bounds("raw"), level=self.level
-            )
-            for other in ablations
-        ]
+        found = [paired_difference(mine, self._marks(other, TARGET, "raw"), level=self.level) for other in ablations]
         if not found:
             return Measured(reason="no subject with condition ablation")
         missing = "no prompt with markers counted for student and ablation"

@@ -5,7 +5,7 @@ from typing import Any
 
 from stillhouse.evaluation.conditions import STUDENT, TARGET
 from stillhouse.evaluation.contamination import contaminated, listed
-from stillhouse.evaluation.statistics import percent
+from stillhouse.evaluation.figures import percent
 from stillhouse.evaluation.worth import FEW, NOISE_FLIPS, is_noise
 
 Report = Mapping[str, Any]

@@ -13,7 +13,7 @@ from typing import Any
 
 from stillhouse.errors import EvaluationError
 from stillhouse.evaluation.conditions import FORGETTING, TARGET
-from stillhouse.evaluation.statistics import rounded
+from stillhouse.evaluation.figures import rounded
 from stillhouse.provenance.files import read_json, write_json, write_text
 
 FORMAT = 1

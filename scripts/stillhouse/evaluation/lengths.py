@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
+from stillhouse.evaluation.figures import rounded
 from stillhouse.evaluation.intervals import Interval
 from stillhouse.evaluation.pairs import usable
-from stillhouse.evaluation.statistics import LEVEL, POINTS, ends, rounded
+from stillhouse.evaluation.statistics import LEVEL, POINTS, ends
 
 FEWEST, EITHER_SIDE, EITHER_SHARE = 20, 5, 0.05
 """Prompts below which three coefficients are too many; prompts, and their share, where each answer is no longer."""

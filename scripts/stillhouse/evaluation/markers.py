@@ -5,27 +5,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from stillhouse.evaluation.rows import read_responses
+from stillhouse.evaluation.rows import ABOUT, about, read_responses
 from stillhouse.provenance.files import write_parquet
 from stillhouse.study.markers import Markers, load_markers
 
 MARKERS = pa.schema(
     [
-        ("subject", pa.string()),
-        ("condition", pa.string()),
-        ("set", pa.string()),
-        ("role", pa.string()),
-        ("prompt_id", pa.string()),
-        ("id", pa.string()),
-        ("category", pa.string()),
-        ("difficulty", pa.string()),
-        ("sample", pa.int32()),
+        *ABOUT.items(),
         ("raw", pa.int32()),
         ("capped", pa.float64()),
         ("matched", pa.list_(pa.string())),
     ]
 )
-KEPT = ("subject", "condition", "set", "role", "prompt_id", "id", "category", "difficulty", "sample")
 
 
 def score_markers(responses: list[Path], markers: Path, target: Path) -> dict[str, Any]:
@@ -42,7 +33,7 @@ def score_markers(responses: list[Path], markers: Path, target: Path) -> dict[st
 def _score(row: dict[str, Any], markers: Markers) -> dict[str, Any]:
     matched = markers.hits(row["answer"])
     return {
-        **{name: row[name] for name in KEPT},
+        **about(row),
         "raw": len(matched),
         "capped": min(len(matched) / markers.cap, 1.0),
         "matched": matched,

@@ -6,7 +6,8 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from stillhouse.evaluation.statistics import LARGE, finite, rounded, sign_test
+from stillhouse.evaluation.figures import rounded
+from stillhouse.evaluation.statistics import LARGE, finite, sign_test
 
 EXACT = 14
 """Up to so many differences that are not zero, every assignment of signs is counted."""

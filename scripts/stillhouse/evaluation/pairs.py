@@ -138,14 +138,8 @@ def control_facts(rows: Sequence[Row]) -> dict[str, Any]:
     kept = usable(rows).rows
     return {
         "decided_share": mean([float(row["verdict"] != "tie") for row in kept]),
-        "identical": sum(second_sample(row) == row["sample"] for row in kept),
+        "identical": sum(row["second_sample"] == row["sample"] for row in kept),
     }
-
-
-def second_sample(row: Row) -> int:
-    """Which answer of the pair's second subject is meant; a control compares a subject's first with its second."""
-    told = row.get("second_sample")
-    return row["sample"] if told is None else told
 
 
 def compare_axes(rows: Sequence[Row], *, level: float = LEVEL) -> dict[str, dict[str, Any]]:

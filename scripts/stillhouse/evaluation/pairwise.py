@@ -8,11 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from stillhouse.errors import InputError
 from stillhouse.evaluation.asking import CALL_FAILED, Question, ask_judge, check_failed, read_template, render
-from stillhouse.evaluation.choices import KEYS, ORDERS, WHY, PairVerdict, read_choice, unblind
+from stillhouse.evaluation.choices import ORDERS, PairVerdict, read_choice, unblind
 from stillhouse.evaluation.recorded_verdicts import read_recorded_verdicts
-from stillhouse.evaluation.replies import normal, storable
+from stillhouse.evaluation.replies import storable
 from stillhouse.evaluation.rows import Row, read_responses, to_judge
 from stillhouse.evaluation.settings import PairwiseSettings
 from stillhouse.llm.client import Client
@@ -59,13 +58,6 @@ class Form:
 
     axes: tuple[str, ...] = ()
     reasons: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises `InputError` for axes that differ in case only, or whose name has a meaning of its own in a reply."""
-        taken = [axis for axis in self.axes if normal(axis) in (*KEYS, *WHY)]
-        if taken or len({normal(axis) for axis in self.axes}) < len(self.axes):
-            found = repr(taken[0]) if taken else ", ".join(self.axes)
-            raise InputError(f"axes: expected names that differ and are no word of a verdict, found {found}")
 
     @cached_property
     def grammar(self) -> str:

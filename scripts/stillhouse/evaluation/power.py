@@ -4,7 +4,8 @@ import math
 
 from scipy import optimize, stats
 
-from stillhouse.evaluation.statistics import LEVEL, rounded
+from stillhouse.evaluation.figures import rounded
+from stillhouse.evaluation.statistics import LEVEL
 
 POWER = 0.8
 MOST = 10_000_000

@@ -1,7 +1,6 @@
 """Ratings of more than two subjects out of their comparisons, with intervals that respect the prompts."""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +9,13 @@ import numpy as np
 from evalica import Winner
 from evalica import bradley_terry as fit
 from pandas import Index
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from stillhouse.evaluation.figures import rounded
 from stillhouse.evaluation.intervals import Interval
 from stillhouse.evaluation.pairs import usable
-from stillhouse.evaluation.statistics import LEVEL, POINTS, ends, rounded
+from stillhouse.evaluation.statistics import LEVEL, POINTS, ends
 
 MEAN, TENFOLD = 1000.0, 400.0
 """Mean rating, and the points that ten to one is worth, as in chess (Elo 1978)."""
@@ -53,7 +55,7 @@ def bradley_terry(rows: Sequence[dict[str, Any]], *, level: float = LEVEL) -> di
     kept = [row for row in usable(rows).rows if row["first"] != row["second"]]
     pairs = sorted({tuple(sorted((row["first"], row["second"]))) for row in kept})
     subjects = sorted({name for pair in pairs for name in pair})
-    if len(subjects) < FEWEST or not _connected(pairs):
+    if len(subjects) < FEWEST or not _connected(pairs, subjects):
         return None
     results = _results(kept, pairs, subjects)
     ratings = _ratings(results, results.points.sum(axis=0) + UNSEEN * results.unseen)
@@ -73,19 +75,11 @@ def bradley_terry(rows: Sequence[dict[str, Any]], *, level: float = LEVEL) -> di
     }
 
 
-def _connected(pairs: list[tuple[str, ...]]) -> bool:
+def _connected(pairs: list[tuple[str, ...]], subjects: list[str]) -> bool:
     """Whether every subject can be reached from every other by comparisons."""
-    met: dict[str, set[str]] = defaultdict(set)
-    for one, other in pairs:
-        met[one].add(other)
-        met[other].add(one)
-    reached, waiting = set(), [pairs[0][0]]
-    while waiting:
-        name = waiting.pop()
-        if name not in reached:
-            reached.add(name)
-            waiting += met[name]
-    return len(reached) == len(met)
+    ones, others = (np.array([subjects.index(pair[side]) for pair in pairs]) for side in (0, 1))
+    met = coo_array((np.ones(len(pairs)), (ones, others)), shape=(len(subjects), len(subjects)))
+    return connected_components(met, directed=False, return_labels=False) == 1
 
 
 def _results(rows: list[dict[str, Any]], pairs: list[tuple[str, ...]], subjects: list[str]) -> _Results:

@@ -6,11 +6,12 @@ from typing import Any
 
 from stillhouse.errors import InputError
 from stillhouse.evaluation.recorded_lines import Answers, place_of, read_recorded_lines
-from stillhouse.evaluation.replies import AmbiguousError, normal
+from stillhouse.evaluation.replies import AmbiguousError
 from stillhouse.evaluation.rows import Row
 from stillhouse.evaluation.rubric_file import Rubric
 from stillhouse.evaluation.verdicts import RubricVerdict, number, read_faults, score_parts
 from stillhouse.provenance.digests import canonical_json
+from stillhouse.study.verdict_words import normal
 
 JUDGE = "recorded"
 """The judge of lines that name none."""

@@ -10,6 +10,7 @@ from typing import Any
 import json_repair
 
 from stillhouse.llm.reasoning import TAG, split_reasoning
+from stillhouse.study.verdict_words import normal
 
 # A backslash in JSON that is meant: \" \\ \/ \uXXXX \n \r \t. Judges write LaTeX unescaped, and then \frac would
 # become a form feed, \beta a backspace, \times a tab: such a backslash is doubled before parsing.
@@ -64,11 +65,6 @@ _LEANS = r"(?i:\blean(?:s|ing)?(?:\s+(?:to|towards?))?|\b(?:edge|nod)\s+(?:to|fo
 
 class AmbiguousError(Exception):
     """A reply that says two different things."""
-
-
-def normal(name: str) -> str:
-    """A name without what judges change in it: case, spaces, hyphens."""
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def without_reasoning(text: str) -> str:

@@ -5,10 +5,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from stillhouse.errors import EvaluationError
 from stillhouse.provenance.files import read_parquet_rows
 
 Row = dict[str, Any]
+
+ABOUT = {
+    "subject": pa.string(),
+    "condition": pa.string(),
+    "set": pa.string(),
+    "role": pa.string(),
+    "prompt_id": pa.string(),
+    "id": pa.string(),
+    "category": pa.string(),
+    "difficulty": pa.string(),
+    "sample": pa.int32(),
+}
+"""Columns, with their types, by which every judgement tells what answer it is about."""
+
+
+def about(row: Row) -> Row:
+    """What a judgement of the answer `row` carries in the columns `ABOUT`."""
+    return {name: row[name] for name in ABOUT}
 
 
 def read_responses(files: Iterable[Path]) -> list[Row]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from stillhouse.evaluation.asking import CALL_FAILED, Question, ask_judge, check_failed, read_template
 from stillhouse.evaluation.recorded_judgements import read_recorded
 from stillhouse.evaluation.replies import storable
-from stillhouse.evaluation.rows import Row, read_responses, to_judge
+from stillhouse.evaluation.rows import ABOUT, Row, read_responses, to_judge
 from stillhouse.evaluation.rubric_file import Rubric, load_rubric
 from stillhouse.evaluation.settings import RubricSettings
 from stillhouse.evaluation.verdicts import RubricVerdict, read_verdict
@@ -21,16 +21,11 @@ from stillhouse.provenance.files import write_parquet
 
 TEMPLATE = Path("data/judging/rubric.j2")
 
+KEPT = {name: kind for name, kind in ABOUT.items() if name != "role"}
+"""Recorded judgements of subjects without answers have no role."""
 RUBRIC = pa.schema(
     [
-        ("subject", pa.string()),
-        ("condition", pa.string()),
-        ("set", pa.string()),
-        ("prompt_id", pa.string()),
-        ("id", pa.string()),
-        ("category", pa.string()),
-        ("difficulty", pa.string()),
-        ("sample", pa.int32()),
+        *KEPT.items(),
         ("judge", pa.string()),
         ("repeat", pa.int32()),
         ("source", pa.string()),
@@ -45,7 +40,6 @@ RUBRIC = pa.schema(
         ("calls", pa.list_(pa.string())),
     ]
 )
-KEPT = ("subject", "condition", "set", "prompt_id", "id", "category", "difficulty")
 
 
 def judge_rubric(
@@ -108,7 +102,7 @@ def _judge(
     # the seeds of first samples are those that they have always had, so that no verdict is paid for again
     seed_parts = ("rubric", row["prompt_id"], client.name, repeat)
     question = Question(
-        rubric.messages(row["prompt"], row["answer"], template, row.get("signal")),
+        rubric.messages(row["prompt"], row["answer"], template, row["signal"]),
         settings.sampling,
         (*seed_parts, row["sample"]) if row["sample"] else seed_parts,
         rubric.grammar if client.grammars else None,

@@ -9,9 +9,9 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 
 from stillhouse.errors import InputError
 from stillhouse.evaluation.asking import render
-from stillhouse.evaluation.replies import normal
 from stillhouse.llm.requests import Message
 from stillhouse.study.base import Name, Section
+from stillhouse.study.verdict_words import normal
 
 RESERVED = ("overall", "critical_failures", "components")
 WIDEST_SCALE = 100

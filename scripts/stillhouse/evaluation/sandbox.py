@@ -128,7 +128,7 @@ def _judged(report: dict[str, Any], output: bytes, cpu: int) -> tuple[str | None
         return None, f"not run, since this machine cannot shut it in: {report['cannot']}"
     if not report["started"]:
         return None, f"not run, since Python does not start when shut in: {_told(output).strip()}"
-    if report["killed"] and report["cpu"] >= SPENT * cpu:
+    if report["signal"] == signal.SIGXCPU or (report["signal"] and report["cpu"] >= SPENT * cpu):
         return f"stopped after {cpu} s of CPU time", None
     if not report["late"]:
         return None, None

@@ -79,12 +79,13 @@ def _supervise(spec: dict, tests: str) -> dict:
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)
     left = _reap(0)
+    ended = left[child] if status is None else status
     used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of all descendants, since all of them are reaped
     return {
         "started": heard.startswith(STARTED),
         "done": status == 0 and heard == STARTED + RETURNED + nonce.encode(),
         "late": status is None,
-        "killed": os.WIFSIGNALED(left[child] if status is None else status),
+        "signal": os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else 0,
         "cpu": used.ru_utime + used.ru_stime,
     }
 
@@ -239,8 +240,9 @@ def _drop_root() -> None:
 
 def _limit(spec: dict) -> None:
     """Bounds of one process, and no way to more rights; where this is still root, it becomes nobody."""
+    # at the first of its two CPU bounds the kernel sends SIGXCPU, which says what ended it; the second kills who ignores it
+    resource.setrlimit(resource.RLIMIT_CPU, (spec["cpu"], spec["cpu"] + 1))
     for name, most in (
-        (resource.RLIMIT_CPU, spec["cpu"]),
         (resource.RLIMIT_AS, spec["memory"]),
         (resource.RLIMIT_FSIZE, spec["disk"]),
         (resource.RLIMIT_NOFILE, spec["open_files"]),

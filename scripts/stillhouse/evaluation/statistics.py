@@ -13,12 +13,12 @@ import numpy as np
 from scipy import stats
 
 from stillhouse.errors import EvaluationError
+from stillhouse.evaluation.figures import DIGITS, rounded
 from stillhouse.evaluation.intervals import Clusters, Interval, bounded_interval, group, t_factor, t_interval
 
 LEVEL = 0.95
 LARGE = 2000
 """Above so many different magnitudes a permutation test takes its normal limit."""
-DIGITS = 6
 SHARE = (0.0, 1.0)
 """Bounds of a share."""
 UNSEEN, UNSEEN_GRADED = 1.0, 0.5
@@ -50,16 +50,6 @@ class Estimate:
     def plain(self) -> dict[str, Any]:
         """As report.json has it."""
         return {"mean": self.mean, "interval": self.interval, "n": self.n, "prompts": self.prompts}
-
-
-def rounded(value: float | None) -> float | None:
-    """Six digits behind the point, so that no report hangs on the last bit of a sum; None for NaN."""
-    return None if value is None or math.isnan(value) else round(float(value), DIGITS) + 0.0
-
-
-def percent(share: float) -> str:
-    """A share as a sentence tells it, with three digits: 1 of 1000 is 0.1 %, never nothing."""
-    return f"{100 * share:.3g} %"
 
 
 def ends(interval: Interval) -> list[float]:

@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.evaluation.contamination import Held, contamination
+from stillhouse.evaluation.figures import rounded
 from stillhouse.evaluation.gates import check_gates
 from stillhouse.evaluation.headline import headline
 from stillhouse.evaluation.report_settings import ReportSettings
+from stillhouse.evaluation.rows import key
 from stillhouse.evaluation.rubric_file import Rubric, load_rubric
 from stillhouse.evaluation.serving import serving_groups
-from stillhouse.evaluation.statistics import rounded
 from stillhouse.evaluation.summary_differences import Scales, correct, differences
-from stillhouse.evaluation.summary_evidence import Evidence, place, read_evidence
+from stillhouse.evaluation.summary_evidence import Evidence, read_evidence
 from stillhouse.evaluation.summary_examples import examples, files
 from stillhouse.evaluation.summary_pairs import agreement, pair_blocks, panel, ratings
 from stillhouse.evaluation.summary_subjects import subject_block
-from stillhouse.evaluation.validity import invalid_reasons
+from stillhouse.evaluation.summary_unscored import invalid_reasons
 from stillhouse.evaluation.worth import worth_of_judges
 from stillhouse.provenance.digests import digest_json
 from stillhouse.provenance.files import write_json
@@ -108,7 +109,7 @@ def build_report(
         "judges": worth_of_judges(
             evidence.rubric,
             compared,
-            {place(row): row["raw"] for row in evidence.markers},
+            {key(row): row["raw"] for row in evidence.markers},
             scales.width("rubric") if rubric else None,
             settings.families,
             settings.judge_families,

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from stillhouse.evaluation.conditions import TARGET
+from stillhouse.evaluation.rows import key
 from stillhouse.evaluation.statistics import LEVEL, SHARE, estimate, mean
-from stillhouse.evaluation.summary_evidence import Row, group, place
+from stillhouse.evaluation.summary_evidence import Row, group
 
 
 def broken_answers(rows: Iterable[Row]) -> list[tuple[Row, bool]]:
@@ -27,7 +28,7 @@ def broken_on_targets(rows: Iterable[Row]) -> list[tuple[Row, bool]]:
 def _by_answer(rows: Iterable[Row]) -> list[list[Row]]:
     found: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
-        found[place(row)].append(row)
+        found[key(row)].append(row)
     return list(found.values())
 
 

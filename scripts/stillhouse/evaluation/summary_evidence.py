@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pyarrow.parquet import read_schema
-
 from stillhouse.evaluation.conditions import TARGET, condition_of
 from stillhouse.evaluation.report_settings import ReportSettings
 from stillhouse.evaluation.rows import read_responses
@@ -31,13 +29,6 @@ COLUMNS = {
     + ["second_sample", "first_words", "second_words"],
 }
 """Columns of each kind of judgement that the report needs. A judge's own words are not among them: they are large."""
-_NEW = frozenset({"second_sample"})
-"""Columns that files of earlier versions lack."""
-
-
-def place(row: Row) -> Place:
-    """What tells the row's answer apart."""
-    return row["subject"], row["set"], row["prompt_id"], row["sample"]
 
 
 def group(rows: Iterable[Row], *columns: str) -> Grouped:
@@ -161,10 +152,5 @@ class Evidence:
 
 def read_evidence(responses: list[Path], settings: ReportSettings, judgements: Mapping[str, Path | None]) -> Evidence:
     """The rows of responses and of `judgements`: a file by kind, kinds as in `COLUMNS`."""
-    rows = {kind: read_parquet_rows(file, _columns(kind, file)) for kind, file in judgements.items() if file}
+    rows = {kind: read_parquet_rows(file, COLUMNS[kind]) for kind, file in judgements.items() if file}
     return Evidence(read_responses(responses), **rows, described=settings.subjects, roles=settings.sets)
-
-
-def _columns(kind: str, file: Path) -> list[str]:
-    there = read_schema(file).names
-    return [name for name in COLUMNS[kind] if name in there or name not in _NEW]

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stillhouse.evaluation.rows import key
 from stillhouse.evaluation.statistics import mean
-from stillhouse.evaluation.summary_evidence import Evidence, Row, group, place
+from stillhouse.evaluation.summary_evidence import Evidence, Row, group
 
 SHOWN = ("id", "category", "difficulty", "prompt", "prompt_id")
 
@@ -16,7 +17,7 @@ def examples(evidence: Evidence, number: int) -> list[dict[str, Any]]:
     firsts = [(name, prompt) for name, about in evidence.sets.items() for prompt in sorted(about.prompts)[:number]]
     wanted = set(firsts)
     answers = group((row for row in evidence.answers if (row["set"], row["prompt_id"]) in wanted), "set", "prompt_id")
-    matched = {place(row): row["matched"] for row in evidence.markers if (row["set"], row["prompt_id"]) in wanted}
+    matched = {key(row): row["matched"] for row in evidence.markers if (row["set"], row["prompt_id"]) in wanted}
     scored = group(
         (row for row in evidence.rubric if row["status"] == "scored" and (row["set"], row["prompt_id"]) in wanted),
         *("subject", "set", "prompt_id", "sample"),
@@ -42,8 +43,8 @@ def _answer(row: Row, matched: Mapping[Any, list[str]], scored: Mapping[Any, lis
         "sample": row["sample"],
         "answer": row["answer"],
         "truncated": row["finish_reason"] == "length",
-        "matched": matched.get(place(row)),
-        "rubric": mean([verdict["overall"] for verdict in scored.get(place(row), [])]),
+        "matched": matched.get(key(row)),
+        "rubric": mean([verdict["overall"] for verdict in scored.get(key(row), [])]),
         "calls": row["calls"],
     }
 

@@ -11,7 +11,6 @@ from stillhouse.evaluation.replies import (
     FENCE,
     AmbiguousError,
     no_repeats,
-    normal,
     parse_objects,
     spans,
     storable,
@@ -19,6 +18,7 @@ from stillhouse.evaluation.replies import (
 )
 from stillhouse.evaluation.rubric_file import Rubric
 from stillhouse.llm.requests import Call
+from stillhouse.study.verdict_words import normal
 
 _SCORE = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,9})\s*)?")
 _NAMES = ("name", "component", "criterion", "dimension")  # keys that name a part in a list of parts

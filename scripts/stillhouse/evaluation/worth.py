@@ -7,17 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from stillhouse.evaluation.pairs import second_sample
-from stillhouse.evaluation.statistics import (
-    complete_pairs,
-    deviation,
-    mean,
-    percent,
-    rank_correlation,
-    rounded,
-    sign_test,
-)
-from stillhouse.evaluation.summary_evidence import Place, Row, group, place
+from stillhouse.evaluation.figures import percent, rounded
+from stillhouse.evaluation.rows import key
+from stillhouse.evaluation.statistics import complete_pairs, deviation, mean, rank_correlation, sign_test
+from stillhouse.evaluation.summary_evidence import Place, Row, group
 
 Marks = dict[Place, int]
 """Raw markers by answer."""
@@ -79,7 +72,7 @@ def _rubric(verdicts: list[Row], marks: Marks) -> dict[str, Any] | None:
         return None
     scored = [row for row in verdicts if row["status"] == "scored"]
     own = [row for row in scored if row["judge_overall"] is not None]
-    counted = [row for row in scored if place(row) in marks]
+    counted = [row for row in scored if key(row) in marks]
     reasons = Counter(row["reason"].split(":")[0] for row in verdicts if row["reason"])
     overall = [row["overall"] for row in scored]
     return {
@@ -92,7 +85,7 @@ def _rubric(verdicts: list[Row], marks: Marks) -> dict[str, Any] | None:
         "distinct": len({rounded(value) for value in overall}),
         "bias": mean([row["judge_overall"] - row["overall"] for row in own]),
         "marker_correlation": rank_correlation(
-            [row["overall"] for row in counted], [float(marks[place(row)]) for row in counted]
+            [row["overall"] for row in counted], [float(marks[key(row)]) for row in counted]
         ),
     }
 
@@ -143,7 +136,7 @@ def _first_shown(row: Row) -> bool:
 
 def _agrees(row: Row, marks: Marks) -> bool | None:
     """Whether the verdict went to the answer with more markers; None where both have as many."""
-    samples = {"first": row["sample"], "second": second_sample(row)}
+    samples = {"first": row["sample"], "second": row["second_sample"]}
     first, second = (marks.get((row[side], row["set"], row["prompt_id"], sample)) for side, sample in samples.items())
     if first is None or second is None or first == second:
         return None

@@ -10,6 +10,7 @@ from stillhouse.provenance.records import USAGE, usage_of
 from stillhouse.provenance.verification import Fault, Hashes, Note, Verification, plain_json
 
 STORE, MANIFEST = "results/.store", "manifest.json"
+UNSEALED = {"files", "rule", "facts", "run"}  # what older versions wrote: another key may be a damaged seal
 
 Manifest = dict[str, Any]
 
@@ -78,6 +79,8 @@ class _Entry:
         """Whether the manifest is what was written; without a seal the records that repeat it are asked."""
         if "seal" in manifest:
             return manifest["seal"] == digest_json({k: v for k, v in manifest.items() if k != "seal"})
+        if not manifest.keys() <= UNSEALED:
+            return False
         if not self.nodes:
             self.unsealed = True
             return True

@@ -139,11 +139,9 @@ def _add_rubric(rows: Rows, row: Row) -> None:
 
 
 def _add_verdict(rows: Rows, row: Row) -> None:
-    told = row.get("second_sample")
-    second = row["sample"] if told is None else told
     rows.answer(row["first"], row)
-    rows.answer(row["second"], {**row, "sample": second})
-    key = (row["first"], row["second"], row["set"], row["prompt_id"], row["sample"], second)
+    rows.answer(row["second"], {**row, "sample": row["second_sample"]})
+    key = (row["first"], row["second"], row["set"], row["prompt_id"], row["sample"], row["second_sample"])
     rows.comparisons[key].append(row)
 
 

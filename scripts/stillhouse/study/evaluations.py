@@ -7,22 +7,9 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from stillhouse.study.base import Name, Sampling, Section
 from stillhouse.study.gates import Category, Gates, Rules
+from stillhouse.study.verdict_words import check_axes
 
 SERVE_PATTERN = re.compile(r"peft|merged|gguf-adapter|gguf:[A-Za-z0-9_]+")
-
-
-# Words that a judge's reply or a recorded verdict uses for the verdict itself.
-VERDICT_WORDS = ("verdict", "overall", "winner", "pick", "choice", "preferred", "better", "reason", "rationale")
-
-
-def _axes(names: list[str]) -> list[str]:
-    """Refuse axes that a reader of replies would take for the verdict, or for each other."""
-    plain = [name.lower().replace("-", "_") for name in names]
-    taken = [name for name, word in zip(names, plain, strict=True) if word in VERDICT_WORDS]
-    if taken or len(set(plain)) < len(plain):
-        found = repr(taken[0]) if taken else ", ".join(names)
-        raise ValueError(f"expected names that differ and are no word of a verdict; found {found}")
-    return names
 
 
 class EvaluationSet(Section):
@@ -100,7 +87,7 @@ class Pairwise(Section):
     judges: list[Name] = Field([], description="models that judge")
     recorded: str | None = Field(None, description="JSONL of recorded verdicts")
     repeats: int = Field(1, ge=1, description="verdicts of one judge on one pair in one order")
-    axes: Annotated[list[Name], AfterValidator(_axes)] = Field(
+    axes: Annotated[list[Name], AfterValidator(check_axes)] = Field(
         [], description="what judges also compare, besides the whole: usefulness, voice ..."
     )
     reasons: bool = Field(False, description="judges say why, in one sentence before the verdict")
