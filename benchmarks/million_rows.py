@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from stillhouse.datasets.rows import SFT_SCHEMA
 from stillhouse.llm.ledger import Bill, Ledger
 from stillhouse.llm.requests import Completion, Request
-from stillhouse.prompts.read import SCHEMA as PROMPTS
+from stillhouse.prompts.rows import SCHEMA as PROMPTS
 from stillhouse.provenance.digests import canonical_json, digest_json, digest_text, prompt_id
 from stillhouse.provenance.files import write_json, write_parquet
 from stillhouse.provenance.records import digest_of, write_record

@@ -1,4 +1,34 @@
-# Adapters: LoRA and QLoRA by TRL and PEFT.
+# Adapters: LoRA and QLoRA by TRL and PEFT, after a look at every row as the trainer will see it.
+
+
+rule preflight_adapter:
+    message:
+        "Look through what adapter {wildcards.adapter} will be trained on"
+    input:
+        base_digests=lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/digests.json",
+        shape=lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/config.json",
+        tokenizer=lambda wildcards: expand(
+            "results/models/{model}/{file}", model=plan.base_of(wildcards.adapter), file=TOKENIZER_FILES
+        ),
+        train=lambda wildcards: f"results/datasets/{study.adapters[wildcards.adapter].dataset}/train.parquet",
+        valid=lambda wildcards: f"results/datasets/{study.adapters[wildcards.adapter].dataset}/valid.parquet",
+    output:
+        preflight="results/adapters/{adapter}/preflight.json",
+        record="results/adapters/{adapter}/preflight.json.record.json",
+    log:
+        "logs/preflight_adapter/{adapter}.log",
+    benchmark:
+        "logs/benchmarks/preflight_adapter/{adapter}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        recipe=recipe(lambda wildcards: plan.recipe_adapter(wildcards.adapter)),
+        code=code("preflight_adapter.py"),
+        software=software("preflight_adapter.py"),
+    script:
+        "../scripts/preflight_adapter.py"
 
 
 rule train_adapter:
@@ -7,6 +37,15 @@ rule train_adapter:
     input:
         base_digests=lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/digests.json",
         base=ancient(lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/model.safetensors"),
+        init_digests=lambda wildcards: [
+            f"results/adapters/{start}/digests.json" for start in plan.starts_of(wildcards.adapter)
+        ],
+        init=lambda wildcards: [
+            f"results/adapters/{start}/{file}"
+            for start in plan.starts_of(wildcards.adapter)
+            for file in ("adapter_model.safetensors", "adapter_config.json")
+        ],
+        preflight=rules.preflight_adapter.output.preflight,
         train=lambda wildcards: f"results/datasets/{study.adapters[wildcards.adapter].dataset}/train.parquet",
         valid=lambda wildcards: f"results/datasets/{study.adapters[wildcards.adapter].dataset}/valid.parquet",
     output:
@@ -29,6 +68,7 @@ rule train_adapter:
     resources:
         mem_mb=6000,
         runtime=720,
+        checkpoint_minutes=lambda wildcards: study.adapters[wildcards.adapter].training.checkpoint_minutes,
     params:
         recipe=recipe(lambda wildcards: plan.recipe_adapter(wildcards.adapter)),
         code=code("train_adapter.py"),
@@ -42,4 +82,5 @@ rule train_adapter:
 rule adapters:
     """All adapters, trained."""
     input:
+        expand(list(rules.preflight_adapter.output), adapter=study.adapters),
         expand(list(rules.train_adapter.output), adapter=study.adapters),

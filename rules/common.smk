@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 from stillhouse.errors import StillhouseError
 from stillhouse.provenance.code import code_digest
 from stillhouse.provenance.digests import canonical_json
-from stillhouse.provenance.layout import ADAPTER_FILES, MODEL_FILES
+from stillhouse.provenance.layout import ADAPTER_FILES, MODEL_FILES, TOKENIZER_FILES
 from stillhouse.provenance.planning import begin_run, check_memory, end_run
 from stillhouse.provenance.software import software_versions
 from stillhouse.provenance.sources import source_digests
@@ -40,6 +40,9 @@ def one_of(names):
 wildcard_constraints:
     model=one_of(study.models),
     prompts=one_of(study.prompts),
+    answers=one_of(study.answers),
+    expanded=one_of(plan.expanded()),
+    form="sharegpt|alpaca|mlx",
     generation=one_of(study.generations),
     dataset=one_of(study.datasets),
     adapter=one_of(study.adapters),

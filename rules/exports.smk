@@ -61,12 +61,44 @@ rule convert_gguf:
         "../scripts/convert_gguf.py"
 
 
+rule measure_importance:
+    message:
+        "Measure what export {wildcards.export} uses of its matrices"
+    input:
+        digests=rules.convert_gguf.output.digests,
+        source=ancient("results/exports/{export}/{export}-f16.gguf"),
+        rest=ancient(rules.merge_adapter.output.rest),
+        train=lambda wildcards: f"results/datasets/{plan.dataset_of(wildcards.export)}/train.parquet",
+    output:
+        importance="results/exports/{export}/importance.gguf",
+        record="results/exports/{export}/importance.gguf.record.json",
+    log:
+        "logs/measure_importance/{export}.log",
+    benchmark:
+        "logs/benchmarks/measure_importance/{export}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        recipe=recipe(lambda wildcards: {"export": wildcards.export}),
+        code=code("measure_importance.py"),
+        software=software("measure_importance.py"),
+    script:
+        "../scripts/measure_importance.py"
+
+
 rule quantize_gguf:
     message:
         "Quantise export {wildcards.export} to {wildcards.quant}"
     input:
         digests=rules.convert_gguf.output.digests,
         source=ancient(rules.convert_gguf.output.gguf),
+        importance=lambda wildcards: (
+            expand(rules.measure_importance.output.importance, export=wildcards.export)
+            if plan.by_importance(wildcards.export, wildcards.quant)
+            else []
+        ),
     output:
         gguf="results/exports/{export}/{export}-{quant}.gguf",
         digests="results/exports/{export}/digests/{quant}.json",
@@ -117,7 +149,7 @@ rule convert_adapter_gguf:
 
 rule write_modelfile:
     message:
-        "Write the Modelfile of export {wildcards.export}"
+        "Write the Modelfile of export {wildcards.export}, and let it answer"
     input:
         digests=lambda wildcards: (
             f"results/exports/{wildcards.export}/digests/{plan.modelfile_gguf(wildcards.export)}.json"
@@ -136,14 +168,57 @@ rule write_modelfile:
         "logs/benchmarks/write_modelfile/{export}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=4000,
+        runtime=30,
     params:
         recipe=recipe(lambda wildcards: plan.recipe_export(wildcards.export)),
         code=code("write_modelfile.py"),
         software=software("write_modelfile.py"),
     script:
         "../scripts/write_modelfile.py"
+
+
+rule measure_fidelity:
+    message:
+        "Measure what rounding did to export {wildcards.export}"
+    input:
+        base_digests=rules.merge_adapter.input.base_digests,
+        base=rules.merge_adapter.input.base,
+        adapter_digests=rules.merge_adapter.input.adapter_digests,
+        adapter=rules.merge_adapter.input.adapter,
+        digests=lambda wildcards: expand(
+            "results/exports/{export}/digests/{quant}.json",
+            export=wildcards.export,
+            quant=plan.quants(wildcards.export),
+        ),
+        ggufs=ancient(
+            lambda wildcards: expand(
+                "results/exports/{export}/{export}-{quant}.gguf",
+                export=wildcards.export,
+                quant=plan.quants(wildcards.export),
+            )
+        ),
+        train=lambda wildcards: f"results/datasets/{plan.dataset_of(wildcards.export)}/train.parquet",
+        valid=lambda wildcards: f"results/datasets/{plan.dataset_of(wildcards.export)}/valid.parquet",
+        test=lambda wildcards: f"results/datasets/{plan.dataset_of(wildcards.export)}/test.parquet",
+    output:
+        report="results/exports/{export}/fidelity.json",
+        table="results/exports/{export}/fidelity.md",
+        record="results/exports/{export}/fidelity.json.record.json",
+    log:
+        "logs/measure_fidelity/{export}.log",
+    benchmark:
+        "logs/benchmarks/measure_fidelity/{export}.tsv"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=120,
+    params:
+        recipe=recipe(lambda wildcards: plan.recipe_fidelity(wildcards.export)),
+        code=code("measure_fidelity.py"),
+        software=software("measure_fidelity.py"),
+    script:
+        "../scripts/measure_fidelity.py"
 
 
 rule write_model_card:
@@ -156,10 +231,18 @@ rule write_model_card:
             suffix=plan.ggufs(wildcards.export),
         ),
         merged=rules.merge_adapter.output.digests,
-        metrics=lambda wildcards: f"results/adapters/{study.exports[wildcards.export].adapter}/metrics.jsonl",
-        dataset=lambda wildcards: (
-            f"results/datasets/{study.adapters[study.exports[wildcards.export].adapter].dataset}/report.json"
+        adapter_digests=rules.merge_adapter.input.adapter_digests,
+        fidelity=lambda wildcards: (
+            expand(rules.measure_fidelity.output.report, export=wildcards.export)
+            if study.exports[wildcards.export].fidelity
+            else []
         ),
+        evaluations=lambda wildcards: expand(
+            "results/evaluations/{evaluation}/report.json",
+            evaluation=study.exports[wildcards.export].evaluations,
+        ),
+        metrics=lambda wildcards: f"results/adapters/{study.exports[wildcards.export].adapter}/metrics.jsonl",
+        dataset=lambda wildcards: (f"results/datasets/{plan.dataset_of(wildcards.export)}/report.json"),
     output:
         card=report(
             "results/exports/{export}/README.md",

@@ -1,13 +1,42 @@
-# Prompts: files of prompts, checked, with stable ids.
+# Prompts: read from files or datasets, or written by a model, with their answers where they have any; checked, with stable ids.
+
+
+rule expand_prompts:
+    message:
+        "Write prompt set {wildcards.expanded} from its templates"
+    input:
+        unpack(lambda wildcards: plan.inputs_expand(wildcards.expanded)),
+        weights=ancient(lambda wildcards: plan.model_weights(plan.expand_models(wildcards.expanded))),
+    output:
+        prompts="results/prompts/{expanded}.expanded.jsonl",
+        shortfalls="results/prompts/{expanded}.shortfalls.json",
+        record="results/prompts/{expanded}.expanded.jsonl.record.json",
+    log:
+        "logs/expand_prompts/{expanded}.log",
+    benchmark:
+        "logs/benchmarks/expand_prompts/{expanded}.tsv"
+    threads: 1
+    resources:
+        **slots(lambda wildcards: plan.expand_models(wildcards.expanded)),
+        mem_mb=2000,
+        runtime=240,
+    params:
+        recipe=recipe(lambda wildcards: plan.recipe_expand(wildcards.expanded)),
+        code=code("expand_prompts.py"),
+        software=software("expand_prompts.py"),
+        sources=sources(lambda wildcards: plan.inputs_expand(wildcards.expanded)),
+    script:
+        "../scripts/expand_prompts.py"
 
 
 rule collect_prompts:
     message:
         "Read prompt set {wildcards.prompts}"
     input:
-        source=lambda wildcards: plan.prompts_file(wildcards.prompts),
+        source=lambda wildcards: plan.prompts_files(wildcards.prompts),
     output:
         prompts="results/prompts/{prompts}.parquet",
+        rejected="results/prompts/{prompts}.rejected.parquet",
         record="results/prompts/{prompts}.parquet.record.json",
     log:
         "logs/collect_prompts/{prompts}.log",
@@ -15,15 +44,41 @@ rule collect_prompts:
         "logs/benchmarks/collect_prompts/{prompts}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=4000,
+        runtime=60,
     params:
         recipe=recipe(lambda wildcards: plan.recipe_prompts(wildcards.prompts)),
         code=code("collect_prompts.py"),
         software=software("collect_prompts.py"),
-        sources=sources(lambda wildcards: plan.prompts_file(wildcards.prompts)),
+        sources=sources(lambda wildcards: plan.prompts_files(wildcards.prompts)),
     script:
         "../scripts/collect_prompts.py"
+
+
+rule collect_answers:
+    message:
+        "Read answers {wildcards.answers}"
+    input:
+        source=lambda wildcards: plan.answers_files(wildcards.answers),
+    output:
+        answers="results/answers/{answers}/answers.parquet",
+        rejected="results/answers/{answers}/rejected.parquet",
+        record="results/answers/{answers}/record.json",
+    log:
+        "logs/collect_answers/{answers}.log",
+    benchmark:
+        "logs/benchmarks/collect_answers/{answers}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        recipe=recipe(lambda wildcards: plan.recipe_answers(wildcards.answers)),
+        code=code("collect_answers.py"),
+        software=software("collect_answers.py"),
+        sources=sources(lambda wildcards: plan.answers_files(wildcards.answers)),
+    script:
+        "../scripts/collect_answers.py"
 
 
 rule collect_evaluation_prompts:

@@ -10,7 +10,7 @@ WORKFLOW_FILES = sorted(
 rule estimate:
     """Calls and tokens that the study would need; no call is made."""
     input:
-        prompts=expand(rules.collect_prompts.output.prompts, prompts=study.prompts),
+        prompts=expand("results/prompts/{prompts}.parquet", prompts=study.prompts),
         held_out=[
             plan.evaluation_prompts(evaluation, name)
             for evaluation, item in study.evaluations.items()

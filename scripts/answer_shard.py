@@ -1,4 +1,4 @@
-"""Rule answer_shard: one shard of a generation, by a single pass or a tournament."""
+"""Rule answer_shard: one shard of a generation, by a single pass, a tournament or dialogues."""
 
 from pathlib import Path
 
@@ -10,21 +10,25 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     from stillhouse.llm.factory import Clients
     from stillhouse.llm.operations import bounds_of, prompts_at_once, retrying
     from stillhouse.llm.purse import Purse
-    from stillhouse.prompts.read import rows_of_shard
+    from stillhouse.prompts.shards import rows_of_shard
     from stillhouse.provenance.files import read_parquet_rows
-    from stillhouse.tournament.engine import Texts
     from stillhouse.tournament.generate import answer_shard
+    from stillhouse.tournament.retrieval import Library
     from stillhouse.tournament.roles import load_templates
     from stillhouse.tournament.settings import ShardSettings
+    from stillhouse.tournament.writing import Texts
 
     recipe = {key: value for key, value in params.recipe.items() if key != "models"}
     settings = ShardSettings.model_validate(recipe)
     rows = read_parquet_rows(inputs.prompts)
     mine = rows_of_shard(rows, settings.shard, settings.shards)
+    context = settings.context
     texts = Texts(
         system=_read(inputs.get("system")),
         grammar=_read(inputs.get("grammar")),
         templates=load_templates(inputs.get("templates")) if settings.method == "tournament" else None,
+        partner_system=_read(inputs.get("partner_system")),
+        library=Library(inputs.get("corpus"), context, _read(inputs.get("context_template"))) if context else None,
     )
     clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
     budget, failures = bounds_of(params.config, settings.generation)
@@ -38,7 +42,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
             texts,
             outputs.shard,
             limit=prompts_at_once(params.config, [model["name"] for model in params.recipe["models"]]),
-            bearable=failures.max_share * len(rows),
+            bearable=failures.max_share * len(rows) * settings.samples,
             retrying=retrying(),
             note=clients.usage.note,
         )
@@ -50,7 +54,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
 
 def own_prompts(inputs: Files, recipe: Facts) -> dict[str, str]:
     """The build key counts the shard's own prompts: editing one prompt leaves the other shards as they are."""
-    from stillhouse.prompts.read import rows_of_shard
+    from stillhouse.prompts.shards import rows_of_shard
     from stillhouse.provenance.digests import digest_json
     from stillhouse.provenance.files import read_parquet_rows
 

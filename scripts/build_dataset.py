@@ -1,5 +1,7 @@
 """Rule build_dataset: answers filtered, mixed and split into training rows."""
 
+from pathlib import Path
+
 from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 
@@ -9,8 +11,23 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     from stillhouse.datasets.settings import BuildSettings
 
     settings = BuildSettings.model_validate(params.recipe)
-    answers, failures = ({file.parent.name: file for file in inputs.get(kind)} for kind in ("answers", "failures"))
-    return build_dataset(settings, answers, inputs.get("held_out"), outputs.train.parent, failures=failures)
+    answers, failures, others = (_by_folder(inputs.get(kind)) for kind in ("answers", "failures", "others"))
+    tokenizer = inputs.get("tokenizer")
+    return build_dataset(
+        settings,
+        answers,
+        inputs.get("held_out"),
+        outputs.train.parent,
+        failures=failures,
+        others=others,
+        tokenizer=tokenizer[0].parent if tokenizer else None,
+        threads=params.threads,
+    )
+
+
+def _by_folder(files: list[Path]) -> dict[str, Path]:
+    """Files by the generation whose folder they are in."""
+    return {file.parent.name: file for file in files}
 
 
 if __name__ == "__main__":

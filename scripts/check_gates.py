@@ -1,6 +1,7 @@
 """Rule check_gates: the gates of an evaluation; fails when one does not pass."""
 
 from stillhouse.provenance.job import Facts, Files, Params, run_job
+from stillhouse.provenance.texts import UNCOUNTED
 
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
@@ -17,7 +18,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
 
 def without_page(inputs: Files, recipe: Facts) -> dict[str, str]:
     """The page must be there before the run fails; what it looks like decides nothing."""
-    return {"html": "any"}
+    return {"html": UNCOUNTED}
 
 
 if __name__ == "__main__":

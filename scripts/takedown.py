@@ -62,15 +62,16 @@ def _config(file: Path) -> dict:
 
 
 def _sources(plan: Plan) -> list[SetSource]:
-    """All prompt sets of the study as their rules read them."""
+    """All prompt sets of the study, those with answers too, as their rules read them."""
     study = plan.study
-    files = [(plan.prompts_file(name), plan.recipe_prompts(name)) for name in study.prompts]
+    files = [(plan.prompts_files(name), plan.recipe_prompts(name)) for name in study.prompts]
+    files += [(plan.answers_files(name), plan.recipe_answers(name)) for name in study.answers]
     files += [
-        (plan.evaluation_prompts_file(evaluation, name), plan.recipe_evaluation_prompts(evaluation, name))
+        ([plan.evaluation_prompts_file(evaluation, name)], plan.recipe_evaluation_prompts(evaluation, name))
         for evaluation, item in study.evaluations.items()
         for name in item.prompts
     ]
-    return [SetSource(Path(file), CollectSettings.model_validate(recipe)) for file, recipe in files]
+    return [SetSource([Path(one) for one in own], CollectSettings.model_validate(recipe)) for own, recipe in files]
 
 
 def _tell(findings: Findings) -> None:

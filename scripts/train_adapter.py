@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from stillhouse.provenance.job import Facts, Files, Params, run_job
+from stillhouse.provenance.texts import UNCOUNTED
 
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
@@ -11,25 +12,45 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     # Threads that wait by spinning make a step three times slower beside another busy process.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from stillhouse.provenance.files import read_json
+    from stillhouse.training.checks import Failure, refuse
     from stillhouse.training.settings import TrainSettings
     from stillhouse.training.train import train_adapter
 
+    for report in inputs.get("preflight"):
+        refuse(Failure(**failure) for failure in read_json(report)["failures"])
     settings = TrainSettings.model_validate(params.recipe["train"])
-    limit = params.guards.get("max_training_minutes")
-    checkpoints = Path(".stillhouse/checkpoints") / params.wildcards["adapter"]
-    facts = train_adapter(inputs.base.parent, inputs.train.parent, outputs.weights.parent, settings, checkpoints, limit)
+    init = inputs.get("init")
+    facts = train_adapter(
+        inputs.base.parent,
+        inputs.train.parent,
+        outputs.weights.parent,
+        settings,
+        Path(".stillhouse/checkpoints") / params.wildcards["adapter"],
+        params.guards.get("max_training_minutes"),
+        key=params.key,
+        checkpoint_minutes=params.resources.get("checkpoint_minutes", 10),
+        init=init[0].parent if init else None,
+    )
     weights = read_json(inputs.base_digests)["files"][inputs.base.name]["sha256"]
     return {**facts, "models": [{"name": params.recipe["base"], "backend": "transformers", "weights": weights}]}
 
 
 def learned_columns(inputs: Files, recipe: Facts) -> dict[str, str]:
-    """The build key counts what is trained on: renaming a generation changes the rows' ancestry, not the adapter."""
-    from stillhouse.provenance.digests import digest_json
-    from stillhouse.provenance.files import read_parquet_rows
+    """The build key counts what is trained on: renaming a generation changes the rows' ancestry, not the adapter.
 
-    sides = ["completion"] if recipe["train"]["objective"] == "sft" else ["chosen", "rejected"]
+    A preflight stands for nothing of its own: it is worked out from the same rows and recipe.
+    """
+    from stillhouse.provenance.digests import digest_json
+    from stillhouse.training.rows import SIDES, read_rows
+
+    objective = recipe["train"]["objective"]
+    learned = ("prompt", *SIDES[objective], "tools")
     splits = {"train": inputs.train, "valid": inputs.valid}
-    return {name: digest_json(read_parquet_rows(file, ["prompt", *sides])) for name, file in splits.items()}
+    digests = {}
+    for name, file in splits.items():
+        rows = [{key: row[key] for key in learned if row.get(key)} for row in read_rows(file, objective)]
+        digests[name] = digest_json(rows)
+    return {**digests, "preflight": UNCOUNTED} if inputs.get("preflight") else digests
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Rule validate_evaluation: holds an evaluation to the study's limit of unscored verdicts; fails above it."""
 
 from stillhouse.provenance.job import Facts, Files, Params, run_job
+from stillhouse.provenance.texts import UNCOUNTED
 
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
@@ -14,7 +15,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
 
 def without_page(inputs: Files, recipe: Facts) -> dict[str, str]:
     """The page must be there before the run fails; what it looks like decides nothing."""
-    return {"html": "any"}
+    return {"html": UNCOUNTED}
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
-    """Write the card from the dataset's report."""
+    """Write the card and its plots from the dataset's report."""
     from stillhouse.datasets.card import write_dataset_card
     from stillhouse.datasets.settings import CardSettings
 
-    return write_dataset_card(CardSettings.model_validate(params.recipe), inputs.report, outputs.card)
+    settings = CardSettings.model_validate(params.recipe)
+    return write_dataset_card(settings, inputs.report, outputs.card, outputs.lengths, outputs.mix)
 
 
 if __name__ == "__main__":

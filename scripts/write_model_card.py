@@ -4,10 +4,14 @@ from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
-    """Write the card from digests, metrics and the dataset's report."""
-    from stillhouse.exports.card import write_model_card
+    """Write the card from digests, metrics, the dataset's report, and what was measured of the export."""
+    from stillhouse.exports.card import CardSources, write_model_card
 
-    return write_model_card(params.recipe, inputs.get("digests"), inputs.metrics, inputs.dataset, outputs.card)
+    merged, adapter, fidelity = (
+        next(iter(inputs.get(name)), None) for name in ("merged", "adapter_digests", "fidelity")
+    )
+    sources = CardSources(merged, adapter, fidelity, inputs.get("evaluations"))
+    return write_model_card(params.recipe, inputs.get("digests"), inputs.metrics, inputs.dataset, outputs.card, sources)
 
 
 if __name__ == "__main__":

@@ -73,14 +73,14 @@
         : soft("None of the markers."),
     );
   }
+  // good, bad or unknown (null), in words and in the colour of each
+  function outcome(good, [yes, no, unknown]) {
+    if (good === null) return el("span", { class: "soft" }, unknown);
+    return el("span", { class: good ? "yes" : "no" }, good ? yes : no);
+  }
   function checks(answer) {
     if (!answer.checks.length) return null;
-    const sign = (passed) =>
-      el(
-        "span",
-        { class: passed === null ? "soft" : passed ? "yes" : "no" },
-        passed === null ? "could not run" : passed ? "✓ pass" : "✗ fail",
-      );
+    const sign = (passed) => outcome(passed, ["✓ pass", "✗ fail", "could not run"]);
     return part(
       "Checks",
       el(
@@ -94,12 +94,7 @@
   }
   function breaks(answer) {
     if (!answer.breaks.length) return null;
-    const outcome = (broken) =>
-      el(
-        "span",
-        { class: broken === null ? "soft" : broken ? "no" : "yes" },
-        broken === null ? "unscored" : broken ? "break" : "no break",
-      );
+    const kept = (broken) => outcome(broken === null ? null : !broken, ["no break", "break", "unscored"]);
     return part(
       "Character",
       answer.breaks.map((found) =>
@@ -111,7 +106,7 @@
             null,
             el("strong", null, el("bdi", null, found.judge || "patterns")),
             " ",
-            outcome(found.broken),
+            kept(found.broken),
             found.reason ? ` ${found.reason}` : "",
             (found.matched || []).map((name) => [" ", el("code", null, name)]),
           ),

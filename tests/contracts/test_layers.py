@@ -35,7 +35,7 @@ started = time.perf_counter()
 from stillhouse.errors import StillhouseError
 from stillhouse.provenance.code import code_digest
 from stillhouse.provenance.digests import canonical_json
-from stillhouse.provenance.layout import ADAPTER_FILES, MODEL_FILES
+from stillhouse.provenance.layout import ADAPTER_FILES, MODEL_FILES, TOKENIZER_FILES
 from stillhouse.provenance.planning import begin_run, check_memory, end_run
 from stillhouse.provenance.software import software_versions
 from stillhouse.provenance.sources import source_digests
@@ -72,7 +72,7 @@ def test_layers(package: str) -> None:
         "llm": {"errors", *SHARED}, "reports": {"errors", "reports", "provenance"},
     }[package]  # fmt: skip
     strangers = {
-        f"{file.name}: {name}" for file in (LIBRARY / package).glob("*.py") for name in packages(file) - allowed
+        f"{file.name}: {name}" for file in (LIBRARY / package).rglob("*.py") for name in packages(file) - allowed
     }
     assert strangers == set()
 

@@ -1,13 +1,14 @@
 """Answer files as the generations stage writes them, and the rows that the library makes of them."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from stillhouse.datasets.rows import Prompt, Row
+from stillhouse.datasets.rows import Prompt
 from stillhouse.provenance.digests import canonical_json, prompt_id
 from stillhouse.provenance.files import write_parquet
 
@@ -17,9 +18,10 @@ PROMPTS_SCHEMA = pa.schema([(name, TEXT) for name in ["prompt_id", "set", "id", 
 ANSWERS_SCHEMA = pa.schema(
     [
         *list(PROMPTS_SCHEMA),
-        *[(name, TEXT) for name in ("generation", "method", "answer", "reasoning", "draft")],
+        *[(name, TEXT) for name in ("generation", "method", "model", "answer", "reasoning", "draft")],
         *[("truncated", pa.bool_()), ("converged", pa.bool_()), ("rounds", pa.int32())],
         *[("winners", pa.list_(TEXT)), ("transcript", TEXT), ("calls", pa.list_(TEXT)), ("answer_call", TEXT)],
+        *[("sample", pa.int32()), ("tools", TEXT), ("context", TEXT)],
     ]
 )
 NUMBERS = [
@@ -57,7 +59,8 @@ def answer_row(text: str, answer: str = "A sound answer.", rounds: list[dict] | 
         **row, "generation": "plans", "method": "tournament" if rounds else "single", "answer": answer,
         "reasoning": None, "draft": answer, "truncated": False, "converged": True if rounds else None,
         "rounds": len(rounds or []), "winners": [one["winner"] for one in rounds or []],
-        "transcript": canonical_json({"rounds": rounds or []}), "calls": calls, "answer_call": calls[0], **other,
+        "transcript": canonical_json({"rounds": rounds or []}), "calls": calls, "answer_call": calls[0],
+        "sample": 0, "tools": None, "context": None, **other,
     }  # fmt: skip
 
 
@@ -77,6 +80,16 @@ def write_answers(path: Path, rows: list[dict[str, Any]]) -> Path:
 def write_prompts(path: Path, texts: list[str], set_name: str = "held") -> Path:
     write_parquet(path, [prompt_row(text, set_name, f"h{n}") for n, text in enumerate(texts)], PROMPTS_SCHEMA)
     return path
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of answers with its prompt."""
+
+    source: int
+    generation: str
+    prompt: Prompt
+    data: dict[str, Any]
 
 
 def make_row(text: str, answer: str = "An answer.", source: int = 0, **other: Any) -> Row:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
 import datasets
@@ -10,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stillhouse.datasets.books import SourceBooks
 from stillhouse.datasets.build import build_dataset
-from stillhouse.datasets.rows import PREFERENCE_SCHEMA, SFT_SCHEMA
+from stillhouse.datasets.formats import FORMATS
 from stillhouse.datasets.settings import BuildSettings
-from stillhouse.datasets.tally import SourceTally, Tally
 from stillhouse.errors import InputError
 from stillhouse.provenance.files import read_json, read_parquet_rows, write_text
 
-FILES = ["report.json", "test.parquet", "train.parquet", "valid.parquet"]
+FILES = ["dropped.parquet", "report.json", "test.parquet", "train.parquet", "valid.parquet"]
 ANSWER = "The keystone is the pump; it gives way first."
 
 
@@ -35,6 +36,14 @@ def make(dataset: dict, name: str = "mixed") -> BuildSettings:
 
 def all_rows(folder: Path) -> list[dict]:
     return [row for name in ("train", "valid", "test") for row in read_parquet_rows(folder / f"{name}.parquet")]
+
+
+def counted(folder: Path) -> dict[str, int]:
+    return {name: pq.read_metadata(folder / f"{name}.parquet").num_rows for name in ("train", "valid", "test")}
+
+
+def dropped_rows(folder: Path) -> list[dict]:
+    return read_parquet_rows(folder / "dropped.parquet")
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -85,8 +94,8 @@ def study(house, tmp_path):
     held_out = [
         house.write_prompts(tmp_path / "held.parquet", ["What is the language spoken in Brazil?", "Name a river"])
     ]
-    markers = {"data/markers.yaml": tmp_path / "markers.yaml"}
-    return make(dataset), {"answers": answers, "held_out": held_out, "markers": markers}
+    files = {"data/markers.yaml": tmp_path / "markers.yaml"}
+    return make(dataset), {"answers": answers, "held_out": held_out, "files": files}
 
 
 def preference(house, path: Path, **dataset) -> tuple[BuildSettings, dict[str, Path]]:
@@ -112,7 +121,8 @@ def test_books_balance_and_every_reason_is_counted(study, tmp_path):
         assert books["rows_in"] == books["rows_kept"] + sum(books["dropped"].values())
     assert report["rows"] == 44 == sum(report["splits"].values()) == len(all_rows(tmp_path / "out"))
     assert day_books["realised_share"] == pytest.approx(0.3, abs=1 / 44)
-    assert report["splits"] == facts["splits"] == {"train": 36, "valid": 4, "test": 4}
+    assert report["near_duplicates"] == {"proposed": 7, "dropped": 1}
+    assert report["splits"] == facts["splits"] == counted(tmp_path / "out")
     (hit,) = report["decontamination"]
     assert hit["held_out"]["id"] == "h0" and hit["test"] == "content"
     assert {one["kept"]["prompt_id"] for one in report["duplicates"]} <= {
@@ -125,15 +135,16 @@ def test_sft_rows(study, tmp_path, house):
     built, inputs = study
     build_dataset(built, output=tmp_path / "out", **inputs)
     rows = all_rows(tmp_path / "out")
-    assert pq.read_schema(tmp_path / "out" / "train.parquet").names == SFT_SCHEMA.names == [
-        "prompt", "completion", "prompt_id", "set", "id", "category", "generation", "calls",
+    assert pq.read_schema(tmp_path / "out" / "train.parquet").names == FORMATS["sft"].schema().names == [
+        "prompt", "completion", "tools", "prompt_id", "set", "id", "category", "generation", "sample", "copy", "calls",
     ]  # fmt: skip
     sources = {row["prompt_id"]: row for row in plans(house) + everyday(house)}
     for row in rows:
         answer = sources[row["prompt_id"]]
         assert row["prompt"] == json.loads(answer["messages"])
         assert row["completion"] == [{"role": "assistant", "content": answer["answer"]}]
-        assert {row[k] == answer[k] for k in ("set", "id", "category", "generation", "calls")} == {True}
+        assert {row[k] == answer[k] for k in ("set", "id", "category", "generation", "sample", "calls")} == {True}
+        assert row["copy"] == 0
     assert len({row["prompt_id"] for row in rows}) == len(rows)
 
 
@@ -189,13 +200,10 @@ def test_preference_rows(house, tmp_path):
     built, answers = preference(house, tmp_path / "plans.parquet")
     build_dataset(built, answers, [], tmp_path / "out")
     rows, report = all_rows(tmp_path / "out"), read_json(tmp_path / "out" / "report.json")
-    assert pq.read_schema(tmp_path / "out" / "train.parquet").names == PREFERENCE_SCHEMA.names == [
-        "prompt", "chosen", "rejected", "prompt_id", "set", "id", "category", "generation", "round",
-        "chosen_candidate", "rejected_candidate", "margin", "calls",
-    ]  # fmt: skip
+    assert pq.read_schema(tmp_path / "out" / "train.parquet").equals(FORMATS["preference"].schema())
     (books,) = report["sources"]
     assert books["dropped"] == {"no_pair": 1} and books["rows_kept"] == 20
-    assert books["pairs"] == {"considered": 80, "kept": 80, "dropped": {}}
+    assert books["pairs"] == {"considered": 81, "kept": 80, "dropped": {"missing": 1}}
     assert len(rows) == 80 and report["prompts"] == 20
     assert all(row["chosen"] != row["rejected"] and row["margin"] >= 1 for row in rows)
 
@@ -207,7 +215,7 @@ def test_all_pairs_of_a_prompt_are_in_one_split(house, tmp_path):
         {row["prompt_id"] for row in read_parquet_rows(tmp_path / "out" / f"{name}.parquet")}
         for name in ("train", "valid", "test")
     ]
-    assert [len(one) for one in ids] == [10, 5, 5] and len(set.union(*ids)) == 20
+    assert sum(map(len, ids)) == len(set.union(*ids)) == 20 and all(ids)
 
 
 def test_sampled_pairs_balance(house, tmp_path):
@@ -229,7 +237,7 @@ def test_splits_load_with_datasets(study, tmp_path):
     build_dataset(built, output=tmp_path / "out", **inputs)
     files = {name: str(tmp_path / "out" / f"{name}.parquet") for name in ("train", "valid", "test")}
     loaded = datasets.load_dataset("parquet", data_files=files)
-    assert {name: len(split) for name, split in loaded.items()} == {"train": 36, "valid": 4, "test": 4}
+    assert {name: len(split) for name, split in loaded.items()} == counted(tmp_path / "out")
     assert [message["role"] for message in loaded["train"][0]["completion"]] == ["assistant"]
 
 
@@ -237,7 +245,8 @@ def test_an_empty_dataset_is_written_and_warned_of(house, tmp_path):
     answers = {"plans": house.write_answers(tmp_path / "plans.parquet", [])}
     facts = build_dataset(make({"sources": [{"generation": "plans"}]}), answers, [], tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
-    assert all(pq.read_schema(path).equals(SFT_SCHEMA) for path in (tmp_path / "out").glob("*.parquet"))
+    for name in ("train", "valid", "test"):
+        assert pq.read_schema(tmp_path / "out" / f"{name}.parquet").equals(FORMATS["sft"].schema())
     assert facts["rows"] == 0 and facts["warnings"] == [
         "the train split is empty: nothing can be trained on this dataset"
     ]
@@ -290,13 +299,12 @@ def test_faults_of_the_inputs(house, tmp_path):
     with pytest.raises(InputError, match=r"text\.parquet: not a parquet file"):
         build_dataset(built, {"plans": tmp_path / "text.parquet"}, [], tmp_path / "out")
     broken = house.write_answers(tmp_path / "b.parquet", [{**house.answer_row("Name a river"), "messages": "[1]"}])
-    with pytest.raises(InputError, match=r"b\.parquet: prompt .* no list of role and content"):
+    with pytest.raises(InputError, match=r"b\.parquet: row 0: prompt .* no list of messages"):
         build_dataset(built, {"plans": broken}, [], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_lost_row_is_a_bug():
-    books = SourceTally("plans", None, rows_in=3, rows_kept=1)
-    books.dropped["min_words"] = 1
+    books = SourceBooks("plans", None, 3, 1, 1, Counter(min_words=1), [])
     with pytest.raises(RuntimeError, match=r"source 1 \(plans\): 3 rows in, 1 kept, 1 dropped"):
-        Tally([books]).check()
+        books.check(0)

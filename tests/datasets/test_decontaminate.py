@@ -2,28 +2,50 @@
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from stillhouse.datasets.decontaminate import content_words, decontaminate
+from stillhouse.datasets import kernels
+from stillhouse.datasets.decontaminate import HeldOut, _stem, content_words, forms_of
+from stillhouse.datasets.rows import Prompt
 from stillhouse.study.datasets import Decontaminate
 
 DEFAULTS = Decontaminate(against=["eval"])
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 SHIPPED = Path(__file__).parents[2] / "data"
 
+MILL = "we move the whole bakery to the old mill by the river next May and sell bread to the sailors who pass by"
 
-def prompts_of(house, path: Path, wanted=lambda line: True):
+
+def prompt_of(text, number=0, messages=None):
+    return Prompt(f"p{number}", "held", str(number), messages or (("user", text),))
+
+
+def read(path, wanted=lambda line: True):
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [house.make_row(line["prompt"], row_id=str(line["id"])) for line in lines if wanted(line)]
+    return [prompt_of(line["prompt"], line["id"]) for line in lines if wanted(line)]
 
 
-def hits(house, row: str, held_out: str, **settings):
-    kept, found = decontaminate(
-        [house.make_row(row)], [house.make_row(held_out).prompt], DEFAULTS.model_copy(update=settings)
-    )
-    assert len(kept) + len(found) == 1
+def hits(rows, held_out, **bounds):
+    index = HeldOut([prompt_of(text, number) for number, text in enumerate(held_out)], bounded(**bounds))
+    return index.hits(pa.array(rows, pa.string()))
+
+
+def bounded(**bounds):
+    return DEFAULTS.model_copy(update=bounds)
+
+
+def test_of(row, held_out, **bounds):
+    found = hits([row], [held_out], **bounds)
     return found[0].test if found else None
+
+
+test_of.__test__ = False
 
 
 @pytest.mark.parametrize(
@@ -40,8 +62,8 @@ def hits(house, row: str, held_out: str, **settings):
         ("🙂", "🙂", "identical"),
     ],
 )  # fmt: skip
-def test_leaks(house, row, held_out, test):
-    assert hits(house, row, held_out) == test
+def test_leaks(row, held_out, test):
+    assert test_of(row, held_out) == test
 
 
 @pytest.mark.parametrize(
@@ -56,33 +78,54 @@ def test_leaks(house, row, held_out, test):
         ("🙂", "🙁"),
     ],
 )
-def test_no_leaks(house, row, held_out):
-    assert hits(house, row, held_out) is None
+def test_no_leaks(row, held_out):
+    assert test_of(row, held_out) is None
 
 
-def test_settings_move_the_bounds(house):
+def test_settings_move_the_bounds():
     row, held_out = "What is the official language spoken in Brazil?", "What language is spoken in Brazil?"
-    assert hits(house, row, held_out, content=0.8) is None
-    assert hits(house, row, held_out, content=1.0, ngram=3) == "ngram"
-    assert hits(house, row, held_out, content=1.0, threshold=0.1) == "shingles"
+    assert test_of(row, held_out, content=0.8) is None
+    assert test_of(row, held_out, content=1.0, ngram=3) == "ngram"
+    assert test_of(row, held_out, content=1.0, threshold=0.1) == "shingles"
 
 
-def test_every_user_turn_counts_and_system_text_does_not(house):
-    said = [("system", "Answer briefly."), ("user", "What is the capital of France?"), ("assistant", "Paris."),
-            ("user", "And its river?")]  # fmt: skip
-    row = house.make_row("And its river?", messages=[{"role": role, "content": text} for role, text in said])
-    held_out = [house.make_row("What is the capital of France?").prompt, house.make_row("Answer briefly.").prompt]
-    _, (hit,) = decontaminate([row], held_out, DEFAULTS)
-    assert (hit.test, hit.held_out) == ("identical", held_out[0])
+def test_a_null_bound_turns_its_test_off():
+    assert test_of("How is a cup of tea brewed in a pot?", "Brewing a cup of tea in a pot.", content=None) is None
+    row, held_out = "What year did the French Revolution start?", "What year did the French Revolution begin?"
+    assert test_of(row, held_out, threshold=None, content=None) is None
+    assert test_of(held_out, held_out, threshold=None, content=None) == "identical"
 
 
-def test_the_nearest_held_out_prompt_is_named(house):
-    held_out = [
-        house.make_row(text).prompt for text in ("What language is spoken in Brazil?", "Name a river in Brazil")
-    ]
+def test_a_diluted_prompt_is_found():
+    """Words among it break every run of eight, and the long row keeps Jaccard low."""
+    words = MILL.split()
+    broken = " ".join([*words[:7], "promptly", *words[7:14], "soon", *words[14:]])
+    row = f"{'My uncle keeps bees and writes letters about them every winter. ' * 4} {broken}"
+    (hit,) = hits([row], [MILL], ngram=12, content=None)
+    assert hit.test == "dilution" and 0.8 <= hit.similarity < 1
+    assert test_of(" ".join(words[:7]), MILL, ngram=12, content=None) is None
+    assert test_of(f"x {' '.join(words[:3])} y {' '.join(words[3:7])}", " ".join(words[:7]), content=None) is None
+
+
+def test_every_user_turn_counts_and_system_text_does_not():
+    said = (("system", "Answer briefly."), ("user", "What is the capital of France?"), ("assistant", "Paris."),
+            ("user", "And its river?"))  # fmt: skip
+    row = prompt_of("", messages=said)
+    index = HeldOut([prompt_of("What is the capital of France?"), prompt_of("Answer briefly.", 1)], DEFAULTS)
+    (hit,) = index.hits([["Nothing of the kind"], list(row.turns)])
+    assert (hit.row, hit.held_out, hit.test) == (1, 0, "identical")
+
+
+def test_the_nearest_held_out_prompt_is_named():
+    held_out = ["What language is spoken in Brazil?", "Name a river in Brazil"]
     for order in (held_out, held_out[::-1]):
-        _, (hit,) = decontaminate([house.make_row("What language is spoken in Brazil")], order, DEFAULTS)
-        assert hit.held_out == held_out[0] and hit.similarity == 1.0
+        (hit,) = hits(["What language is spoken in Brazil"], order)
+        assert order[hit.held_out] == held_out[0] and hit.similarity == 1.0
+
+
+def test_equally_near_prompts_are_named_by_the_first():
+    (hit,) = hits(["Name a river in Brazil"], ["name a river in brazil!", "Name a river in Brazil"])
+    assert hit.held_out == 0
 
 
 def test_content_words_are_stems():
@@ -91,17 +134,70 @@ def test_content_words_are_stems():
     assert content_words("make classes") == content_words("making a class")
 
 
+@given(st.one_of(st.text(max_size=12), st.text("abeiosng", max_size=9).map(lambda text: text + "ing")))
+@example("dies")
+@example("öffnings")
+@example("planning")
+@example("making")
+@example("classes")
+def test_what_the_fast_test_of_content_words_rests_on(word):
+    stem = _stem(word)
+    assert word in forms_of(stem)
+    assert stem.encode()[:3] == word.encode()[:3]
+
+
+WORDS = ["we", "move", "the", "bakery", "bakeries", "moving", "to", "mill", "mills", "river", "what", "is", "it's", "of",
+         "3.5", "Straße", "план", "naïve", "sailing", "sail", "?", "bread"]  # fmt: skip
+PHRASES = st.lists(st.sampled_from(WORDS), max_size=16).map(" ".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    rows=st.lists(st.one_of(PHRASES, st.text(max_size=10)), min_size=1, max_size=12),
+    held_out=st.lists(st.one_of(PHRASES, st.text(max_size=10)), max_size=5),
+    ngram=st.integers(2, 8),
+    threshold=st.one_of(st.none(), st.floats(0.05, 1.0)),
+    content=st.one_of(st.none(), st.floats(0.05, 1.0)),
+    mixed=st.booleans(),
+)
+def test_the_fast_path_finds_what_the_plain_tests_find(rows, held_out, ngram, threshold, content, mixed):
+    if mixed and held_out:  # a row that holds a held-out prompt with something around and within it
+        half = len(held_out[0]) // 2
+        rows = [*rows, f"bread {held_out[0]} mills", f"{held_out[0][:half]} of {held_out[0][half:]}"]
+    bounds = {"ngram": ngram, "threshold": threshold, "content": content}
+    with patch.object(kernels, "WORTH", 10**9):
+        expected = hits(rows, held_out, **bounds)
+    with patch.object(kernels, "WORTH", 0):
+        assert hits(rows, held_out, **bounds) == expected
+
+
+def test_the_fast_path_clears_most_rows():
+    draw = np.random.default_rng(3)
+    words = np.array(["".join(draw.choice(list("abcdefghijklmnop"), 6)) for _ in range(300)])
+    rows = [" ".join(draw.choice(words, 40)) for _ in range(3_000)]
+    held_out = [" ".join(draw.choice(words, 20)) for _ in range(200)]
+    rows[77] = f"Please: {held_out[5]}, will you?"
+    index = HeldOut([prompt_of(text, number) for number, text in enumerate(held_out)], DEFAULTS)
+    with patch.object(index, "judge", wraps=index.judge) as judged:
+        found = index.hits(pa.array(rows))
+    assert [(hit.row, hit.held_out, hit.test) for hit in found] == [(77, 5, "ngram")]
+    assert judged.call_count < 30
+
+
+def test_nothing_held_out():
+    assert hits(["a b c"], []) == [] and hits([], ["a b c"]) == []
+
+
 @pytest.mark.skipif(
     not (SHARED / "hammerstein-v3a").is_dir(), reason="the published prompts of shared/data are not here"
 )
-def test_published_leaks_are_found(house):
-    forgetting = prompts_of(
-        house, SHARED / "hammerstein-v3a" / "student.jsonl", lambda r: r["category"] == "forgetting"
-    )
-    rows = prompts_of(house, SHARED / "hammerstein-pairs" / "off_domain.jsonl")
-    kept, found = decontaminate(rows, [row.prompt for row in forgetting], DEFAULTS)
-    assert len(forgetting) == 30 and len(kept) + len(found) == len(rows)
-    named = {hit.held_out.id for hit in found}
+def test_published_leaks_are_found():
+    student = SHARED / "hammerstein-v3a" / "student.jsonl"
+    forgetting = read(student, lambda line: line["category"] == "forgetting")
+    rows = read(SHARED / "hammerstein-pairs" / "off_domain.jsonl")
+    found = HeldOut(forgetting, DEFAULTS).hits([row.turns for row in rows])
+    assert len(forgetting) == 30
+    named = {forgetting[hit.held_out].id for hit in found}
     assert named == {"forgetting-007", "forgetting-009", "forgetting-018", "forgetting-022", "forgetting-028"}
     assert len(found) <= 15, "decontamination takes neighbours that are no leak"
 
@@ -109,15 +205,15 @@ def test_published_leaks_are_found(house):
 @pytest.mark.skipif(
     not (SHARED / "hammerstein-v3a").is_dir(), reason="the published prompts of shared/data are not here"
 )
-def test_published_strategic_prompts_are_clean(house):
-    held_out = [row.prompt for row in prompts_of(house, SHARED / "hammerstein-v3a" / "student.jsonl")]
-    rows = prompts_of(house, SHARED / "hammerstein-pairs" / "strategic_308.jsonl")
-    assert len(decontaminate(rows, held_out, DEFAULTS)[0]) == 308
+def test_published_strategic_prompts_are_clean():
+    held_out = HeldOut(read(SHARED / "hammerstein-v3a" / "student.jsonl"), DEFAULTS)
+    rows = read(SHARED / "hammerstein-pairs" / "strategic_308.jsonl")
+    assert len(rows) == 308 and held_out.hits([row.turns for row in rows]) == []
 
 
 @pytest.mark.parametrize(
     ("train", "held_out"), [("plans", "plans"), ("plans_tournament", "plans"), ("everyday", "everyday")]
 )
-def test_shipped_prompts_share_nothing_with_the_held_out_ones(house, train, held_out):
-    against = [row.prompt for row in prompts_of(house, SHIPPED / "eval" / f"{held_out}.jsonl")]
-    assert decontaminate(prompts_of(house, SHIPPED / "prompts" / f"{train}.jsonl"), against, DEFAULTS)[1] == []
+def test_shipped_prompts_share_nothing_with_the_held_out_ones(train, held_out):
+    against = HeldOut(read(SHIPPED / "eval" / f"{held_out}.jsonl"), DEFAULTS)
+    assert against.hits([row.turns for row in read(SHIPPED / "prompts" / f"{train}.jsonl")]) == []

@@ -77,7 +77,7 @@ def test_rows_in_are_rows_kept_and_rows_dropped_at_every_stage(
     held = [house.write_prompts(folder / "held.parquet", [house.distinct_prompt(0)])]
     built = BuildSettings.model_validate({"name": "d", "dataset": case["dataset"]})
     markers = {"markers.yaml": folder / "markers.yaml"}
-    build_dataset(built, answers, held, folder / "out", markers, failures)
+    build_dataset(built, answers, held, folder / "out", files=markers, failures=failures)
     report = read_json(folder / "out/report.json")
     flow, sources = report["flow"], case["dataset"]["sources"]
     for step in flow:
@@ -89,6 +89,15 @@ def test_rows_in_are_rows_kept_and_rows_dropped_at_every_stage(
     assert [step["kept"] for step in first] == [len(given_rows[s["generation"]]) for s in sources]
     files = [len(read_parquet_rows(folder / f"out/{name}.parquet")) for name in ("train", "valid", "test")]
     assert flow[-1]["stage"] == "splits" and flow[-1]["kept"] == sum(files) == report["rows"]
+    # every dropped row is named once, under the stage and reason that the flow counts
+    named = Counter((row["stage"], row["reason"]) for row in read_parquet_rows(folder / "out/dropped.parquet"))
+    assert sum(s["rows_in"] - s["rows_kept"] for s in report["sources"]) == named.total()
+    rows_by_stage = Counter(
+        (step["stage"], why) for step in flow if step["unit"] == "answers" for why in step["dropped"]
+    )
+    assert {key for key in named if key[0] in ("filters", "duplicates", "decontamination", "pairing")} <= set(
+        rows_by_stage
+    )
     # and the flow says the same as the books of the sources
     dropped = Counter({r: n for s in report["sources"] for r, n in s["dropped"].items()})
     assert set(dropped) <= {reason for step in flow for reason in step["dropped"]}

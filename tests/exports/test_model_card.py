@@ -8,7 +8,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from stillhouse.exports.card import write_model_card
+from stillhouse.exports.card import CardSources, write_model_card
 from stillhouse.study.plan import load_plan
 
 RECIPE: dict[str, Any] = {
@@ -60,10 +60,12 @@ def card(tmp_path: Path) -> Any:
     data = {"rows": 52, "splits": {"train": 47, "valid": 5, "test": 0}, "sources": [source], "flow": FLOW}
     report.write_text(json.dumps(data))
 
-    def write(metrics: list[dict[str, float]], **changes: Any) -> str:
+    def write(metrics: list[dict[str, float]], more: CardSources | None = None, **changes: Any) -> str:
         (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in metrics))
         target = tmp_path / "README.md"
-        write_model_card({**RECIPE, **changes}, [digests], tmp_path / "metrics.jsonl", report, target)
+        write_model_card(
+            {**RECIPE, **changes}, [digests], tmp_path / "metrics.jsonl", report, target, more or CardSources()
+        )
         return target.read_text()
 
     return write
@@ -113,3 +115,70 @@ def test_files_counts_and_losses_are_told(card: Any) -> None:
     assert "52 rows, of which 47 for training" in text and "| plans | 40 | 36 | 0.700 |" in text
     assert "last training loss: 0.75, last validation loss: 0.875" in text
     assert text == card([{"step": 1, "loss": 2.5}, {"step": 2, "loss": 0.75}, {"step": 2, "eval_loss": 0.875}])
+
+
+def _more(tmp_path: Path) -> CardSources:
+    """What was measured of the export, as the rules write it."""
+    fidelity = {
+        "rows": {"test": 3, "valid": 1}, "places": 90, "min_top1": 0.9, "min_kept": 0.8, "control": None,
+        "reference": {"dtype": "float32", "perplexity_adapter": 2.5, "perplexity_base": 6.0},
+        "files": [
+            {"quant": "Q8_0", "file": "mixed-Q8_0.gguf", "size": 9, "kl": 0.1, "top1": 0.8, "perplexity": 2.6,
+             "kept": None, "noise": 0.3}
+        ],
+        "warnings": ["Q8_0: the most likely token is the adapter's in 0.800 of 90 places, below 0.9"],
+    }  # fmt: skip
+    marks = {"capped": 0.75, "capped_interval": [0.5, 0.9], "n": 12}
+    report = {
+        "evaluation": "framework", "order": ["gold", "student"],
+        "sets": {"plans": {"place": 0, "role": "target"}, "every|day": {"place": 1, "role": "forgetting"}},
+        "subjects": {
+            "gold": {"adapter": None, "markers": {"plans": {**marks, "capped": 1.0}}},
+            "student": {"adapter": "mixed", "markers": {"plans": marks, "every|day": {**marks, "capped_interval": None}}},
+        },
+        "gates": {"checks": [
+            {"gate": "leakage", "subject": "student", "observed": 0.75, "direction": "at most", "bound": 0.15, "passed": False}
+        ]},
+        "headline": {"warnings": ["One judge only."]},
+    }  # fmt: skip
+    adapter = {"files": {"adapter_model.safetensors": {"sha256": "cd" * 32}}, "base": {"model.safetensors": "ef" * 32}}
+    merged = {"files": {"model.safetensors": {"sha256": "12" * 32, "size": 7}}}
+    written = {"fidelity": fidelity, "report": report, "adapter": adapter, "merged": merged}
+    for name, value in written.items():
+        (tmp_path / f"more-{name}.json").write_text(json.dumps(value))
+    paths = {name: tmp_path / f"more-{name}.json" for name in written}
+    return CardSources(paths["merged"], paths["adapter"], paths["fidelity"], [paths["report"]])
+
+
+def test_what_was_measured_is_told(card: Any, tmp_path: Path) -> None:
+    text = card([], _more(tmp_path))
+    assert "| Q8_0 | 9 | 0.1000 | 0.8000 | 2.6000 | none | 0.3000 |" in text
+    assert (
+        "| subject | plans (target) | n | every\\|day (forgetting) | n |\n| --- | ---: | ---: | ---: | ---: |\n" in text
+    )
+    assert "| gold | 1.000 (0.50 to 0.90) | 12 | none | 0 |\n" in text
+    assert "| **student** | 0.750 (0.50 to 0.90) | 12 | 0.750 | 12 |\n" in text
+    assert "\n\n- gate leakage, student: failed (0.75, wanted at most 0.15)\n" in text
+    assert f"| adapter, adapter_model.safetensors | {'cd' * 32} |\n| base, model.safetensors | {'ef' * 32} |\n" in text
+    assert f"| merged/model.safetensors | 7 | {'12' * 32} |" in text
+    limits = text[text.index("## Limits") : text.index("## Licences")]
+    assert "- Rounding: Q8_0: the most likely token is the adapter's in 0.800 of 90 places, below 0.9.\n" in limits
+    assert "gate leakage failed (0.75, wanted at most 0.15)" in limits and "One judge only." in limits
+    assert "\n\n\n" not in text
+
+
+def test_the_hub_reads_the_scores(card: Any, tmp_path: Path) -> None:
+    card([], _more(tmp_path))
+    results = ModelCard.load(tmp_path / "README.md").data.eval_results
+    assert [(one.dataset_name, one.metric_name, one.metric_value) for one in results] == [
+        ("framework: plans", "capped marker score, student", 0.75),
+        ("framework: every|day", "capped marker score, student", 0.75),
+    ]
+
+
+def test_what_was_not_measured_is_told_as_well(card: Any, tmp_path: Path) -> None:
+    text = card([])
+    assert "was not measured" in text and "It was not evaluated." in text
+    assert "## Fidelity" not in text and "## Evaluation" not in text and "\n\n\n" not in text
+    assert "model-index" not in ModelCard.load(tmp_path / "README.md").data.to_dict()
+    assert "ollama create mixed -f Modelfile" in text

@@ -3,14 +3,15 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.prompts.collect import Collected, CollectSettings, collect, tell
-from stillhouse.prompts.read import read_prompts, rows_of_shard
+from stillhouse.prompts.read import read_prompts
+from stillhouse.prompts.shards import rows_of_shard
 from stillhouse.provenance.digests import digest_json
 
 CHAT = [
@@ -31,24 +32,27 @@ def write(folder: Path, count: int = 12) -> Path:
 
 
 def run(file: Path, limit: int | None = None, **exclude: list[str]) -> Collected:
-    return collect(file, CollectSettings.model_validate({"set": "plans", "limit": limit, "exclude": exclude}))
+    return collect([file], CollectSettings.model_validate({"set": "plans", "limit": limit, "exclude": exclude}))
 
 
-def ids(rows: list[dict[str, Any]]) -> set[str]:
-    return {row["id"] for row in rows}
+def ids(rows: pa.Table) -> set[str]:
+    return set(rows["id"].to_pylist())
 
 
 def test_nothing_excluded_is_the_file(tmp_path: Path) -> None:
     file = write(tmp_path)
     found = run(file)
-    assert found.kept == read_prompts(file, "plans")
+    assert found.kept.to_pylist() == read_prompts(file, "plans")
     assert found.facts() == {
         "lines": 13,
         "prompts": 13,
         "excluded": 0,
         "over_limit": 0,
+        "not_sampled": 0,
         "other_categories": 0,
         "repeated": 0,
+        "rejected": 0,
+        "reasons": {},
         "exclude": [],
     }
 
@@ -61,12 +65,12 @@ def test_prompts_go_by_id_of_the_file_by_prompt_id_and_by_pattern(tmp_path: Path
     assert ids(run(file, patterns=["(?i)BAKERY"]).excluded) == {"p0", "p4", "p8"}
     assert ids(run(file, patterns=["Acme"]).excluded) == {"chat"}, "every turn counts, the system's too"
     assert ids(run(file, patterns=["^One"]).excluded) == {"chat"}
-    assert run(file, prompts=["other:p1", "0" * 16], patterns=["bakery mill"]).excluded == []
+    assert run(file, prompts=["other:p1", "0" * 16], patterns=["bakery mill"]).excluded.num_rows == 0
 
 
 def test_a_source_takes_the_whole_set(tmp_path: Path) -> None:
     found = run(write(tmp_path), sources=["plans"], prompts=["plans:p1"])
-    assert found.kept == [] and len(found.excluded) == 13
+    assert len(found.kept) == 0 and len(found.excluded) == 13
     assert found.entries == {("sources", "plans"): 13, ("prompts", "plans:p1"): 1}
 
 
@@ -79,9 +83,9 @@ def test_an_id_may_hold_a_colon(tmp_path: Path) -> None:
 def test_no_prompt_moves_up_under_the_limit(tmp_path: Path) -> None:
     file = write(tmp_path)
     before = run(file, limit=6)
-    gone, beyond = before.kept[2]["id"], run(file).kept[9]["id"]
+    gone, beyond = before.kept["id"][2].as_py(), run(file).kept["id"][9].as_py()
     after = run(file, limit=6, prompts=[f"plans:{gone}", f"plans:{beyond}"])
-    assert after.kept == [row for row in before.kept if row["id"] != gone]
+    assert after.kept.to_pylist() == [row for row in before.kept.to_pylist() if row["id"] != gone]
     assert after.facts()["excluded"] == 2 and after.facts()["over_limit"] == 6
 
 
@@ -99,7 +103,7 @@ def test_the_log_warns_of_an_id_that_the_set_does_not_have(tmp_path: Path, caplo
     exclude = {"prompts": ["plans:nobody", "0" * 16], "patterns": ["zeppelin"]}
     given_settings = CollectSettings.model_validate({"set": "plans", "exclude": exclude})
     with caplog.at_level(logging.INFO):
-        tell(given_settings, collect(write(tmp_path), given_settings))
+        tell(given_settings, collect([write(tmp_path)], given_settings))
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warned == ["exclude.prompts 'plans:nobody' takes 0 prompts of set plans"]
     assert len(caplog.records) == 3
@@ -107,14 +111,14 @@ def test_the_log_warns_of_an_id_that_the_set_does_not_have(tmp_path: Path, caplo
 
 def test_the_log_warns_of_a_set_that_is_empty_now(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     given_settings = CollectSettings.model_validate({"set": "plans", "exclude": {"sources": ["plans"]}})
-    tell(given_settings, collect(write(tmp_path), given_settings))
+    tell(given_settings, collect([write(tmp_path)], given_settings))
     assert "set plans has no prompt left" in caplog.text
 
 
 def test_shards_that_lose_no_row_keep_what_their_build_key_counts(tmp_path: Path) -> None:
     """scripts/answer_shard.py counts a shard's own rows; so the others are neither built nor asked again."""
     file = write(tmp_path, 40)
-    before, after = run(file).kept, run(file, prompts=["plans:p7"]).kept
+    before, after = run(file).kept.to_pylist(), run(file, prompts=["plans:p7"]).kept.to_pylist()
     digests = [[digest_json(rows_of_shard(rows, shard, 5)) for shard in range(5)] for rows in (before, after)]
     assert sum(one != two for one, two in zip(*digests, strict=True)) == 1
 
@@ -134,4 +138,5 @@ def test_lines_are_prompts_and_excluded_and_over_the_limit(
     assert facts["lines"] == 13 == facts["prompts"] + facts["excluded"] + facts["over_limit"]
     assert facts["prompts"] == len(found.kept)
     assert not ids(found.kept) & ids(found.excluded)
-    assert found.kept == [row for row in run(file, limit).kept if row["id"] not in ids(found.excluded)]
+    gone_ids = ids(found.excluded)
+    assert found.kept.to_pylist() == [row for row in run(file, limit).kept.to_pylist() if row["id"] not in gone_ids]

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillhouse.errors import InputError
-from stillhouse.prompts.read import SCHEMA, read_prompts, rows_of_shard
+from stillhouse.prompts.read import read_prompts
+from stillhouse.prompts.rows import SCHEMA
+from stillhouse.prompts.shards import rows_of_shard
 from stillhouse.provenance.files import read_parquet_rows, write_parquet
 
 GOOD = '{"id": "a", "prompt": "First?"}'

@@ -76,7 +76,7 @@ class Tree:
         source.write_text("".join(json.dumps({"id": n, "prompt": p}) + "\n" for n, p in self.prompts.items()))
         entries = Exclude.model_validate(exclude)
         settings = CollectSettings.model_validate({"set": "plans", "exclude": exclude})
-        return check_takedown([SetSource(source, settings)], entries, self.root, self.ledger)
+        return check_takedown([SetSource([source], settings)], entries, self.root, self.ledger)
 
 
 @pytest.fixture
@@ -169,6 +169,15 @@ def test_rows_of_odd_shape_are_searched_all_the_same(tree: Tree) -> None:
     )
     assert left(tree.check(prompts=["plans:p1"])) == {("results/b.parquet", "prompt"), ("results/c.parquet", "prompt")}
     assert ("results/c.parquet", "row") in left(tree.check(patterns=["bakery"]))
+
+
+def test_datasets_with_tools_hold_their_turns_as_json(tree: Tree) -> None:
+    row = {key: tree.rows[0][key] for key in ("prompt_id", "set", "id")}
+    turn = {"role": "assistant", "content": "What only this dataset says."}
+    told = {"prompt": [canonical_json(chat("What only this dataset asks.")[0])], "completion": [canonical_json(turn)]}
+    tree.write("results/d.parquet", [{**row, **told}])
+    found = {needle.text for needle in tree.check(prompts=["plans:p1"]).taken.texts.values()}
+    assert {"What only this dataset asks.", "What only this dataset says."} <= found
 
 
 def test_a_damaged_table_proves_nothing(tree: Tree) -> None:
@@ -284,8 +293,8 @@ def test_a_set_that_keeps_the_prompt_is_told_and_its_rows_are_no_leak(tree: Tree
     tree.check()
     exclude = {"prompts": ["plans:p1"]}
     sources = [
-        SetSource(tree.root / "plans.jsonl", CollectSettings.model_validate({"set": "plans", "exclude": exclude})),
-        SetSource(other, CollectSettings.model_validate({"set": "other"})),
+        SetSource([tree.root / "plans.jsonl"], CollectSettings.model_validate({"set": "plans", "exclude": exclude})),
+        SetSource([other], CollectSettings.model_validate({"set": "other"})),
     ]
     findings = check_takedown(sources, Exclude.model_validate(exclude), tree.root, tree.ledger)
     assert findings.taken.staying() == {prompt_id(chat(BAKERY)): "other:o1"}
@@ -430,3 +439,33 @@ def test_a_study_that_cannot_be_read_is_told_in_one_line(tmp_path: Path, text: s
     assert done.returncode == 1 and "StudyError" in done.stderr and "Traceback" not in done.stderr
     missing = run(tmp_path, str(WORKFLOW / "scripts/takedown.py"), "--configfile", "nowhere.yaml")
     assert missing.returncode == 1 and "nowhere.yaml" in missing.stderr and "Traceback" not in missing.stderr
+
+
+def test_answers_of_files_go_with_their_prompts(tree: Tree) -> None:
+    """A report that quotes a published answer is found, though no call made it; what another row says as well stays."""
+    shared = "Both of them will have to wait for the council."
+    told = {"p1": ["The bakery's second till has no keeper on a Sunday.", shared], "p2": [shared]}
+    thought = "First the rent, and then whoever keeps the second till."
+    pairs = [{"id": name, "prompt": tree.prompts[name], "response": text} for name in told for text in told[name]]
+    pairs[0]["reasoning"] = thought
+    source = tree.root / "pairs.jsonl"
+    source.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    exclude = {"prompts": ["pairs:p1"]}
+    recipe = {"set": "pairs", "answers": True, "exclude": exclude}
+    files = {"answer.md": told["p1"][0], "thought.html": f"<p>{thought}</p>", "shared.md": shared, "prompt.txt": BAKERY}
+    for name, text in files.items():
+        (tree.root / "results").mkdir(exist_ok=True)
+        (tree.root / "results" / name).write_text(text)
+    kept = {"set": "pairs", "reasoning": None, "draft": shared}
+    messages = chat(HARBOUR)
+    identity = prompt_id(messages)
+    row = {"prompt_id": identity, "id": "p2", "messages": canonical_json(messages), "answer": shared, "calls": []}
+    tree.write("results/answers/pairs/answers.parquet", [{**row, **kept}])
+    tree.calls.close()
+    given = SetSource([source], CollectSettings.model_validate(recipe))
+    findings = check_takedown([given], Exclude.model_validate(exclude), tree.root, tree.ledger)
+    assert left(findings) == {
+        ("results/answer.md", "answer"), ("results/thought.html", "answer"), ("results/prompt.txt", "prompt")
+    }  # fmt: skip
+    assert findings.taken.idle() == []
+    assert findings.taken.prompts == {prompt_id(chat(BAKERY)): {"pairs:p1"}}

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stillhouse.provenance.conservation import check_conservation
+from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import read_json, write_json
 from stillhouse.provenance.records import write_record
 
@@ -218,3 +219,29 @@ def test_every_verdict_of_an_external_check_is_there(tmp_path: Path) -> None:
         pq.write_table(pa.Table.from_pylist(rows), folder / "check.parquet")
         faults = [fault for fault in check_conservation(tmp_path) if "check.parquet" in fault]
         assert [told[0] in fault for fault in faults] == [True] * len(told), faults
+
+
+def answers_tree(root: Path, rows: list[tuple[str, int]], rejected: int, facts: dict[str, int]) -> list[str]:
+    """Faults of a folder of answers that were read out of a file of six lines."""
+    folder = root / "results/answers/own"
+    folder.mkdir(parents=True, exist_ok=True)
+    source = root / "pairs.jsonl"
+    source.write_text('{"prompt": "?"}\n' * 6)
+    schema = pa.schema([("prompt_id", pa.string()), ("sample", pa.int32())])
+    table = [{"prompt_id": prompt, "sample": sample} for prompt, sample in rows]
+    pq.write_table(pa.Table.from_pylist(table, schema=schema), folder / "answers.parquet")
+    lines = pa.table({"line": pa.array(range(rejected), pa.int64())})
+    pq.write_table(lines, folder / "rejected.parquet")
+    inputs = [{"name": "source", "path": "pairs.jsonl", "sha256": digest_file(source)}]
+    write_record(folder / "record.json", {"inputs": inputs, "artefacts": [], "recipe": {"limit": None}, "facts": facts})
+    return check_conservation(root)
+
+
+def test_every_line_of_answers_is_kept_or_counted(tmp_path: Path) -> None:
+    rows, facts = [("a", 0), ("a", 1), ("b", 0)], {"repeated": 1, "excluded": 1, "rejected": 1, "over_limit": 0}
+    assert answers_tree(tmp_path, rows, 1, facts) == []
+    told = "results/answers/own/record.json: "
+    assert answers_tree(tmp_path, rows[1:], 1, facts)[0].startswith(f"{told}answers: 6 in, 2 kept")
+    doubled = answers_tree(tmp_path, [*rows[:2], rows[0]], 1, facts)
+    assert doubled == [f"{told}1 foreign or doubled: ('a', 0)"]
+    assert answers_tree(tmp_path, rows, 2, facts) == [f"{told}1 rows rejected, and 2 are listed"]

@@ -41,6 +41,16 @@ HUGGING_FACE = {
     "adapters": {"a": {"base": "local", "dataset": "d"}},
     "exports": {"x": {"adapter": "a", "quants": ["Q8_0", "Q4_K_M"], "adapter_gguf": False}},
 }
+ANSWERED = {
+    "study": "answered",
+    "answers": {"own": {"file": "recorded.jsonl"}, "unused": {"file": "recorded.jsonl"}, "other": {"file": "recorded.jsonl"}},
+    "datasets": {
+        "d": {"sources": [{"generation": "own"}], "outputs": ["mlx"]},
+        "pairs": {
+            "format": "preference", "sources": [{"generation": "own"}], "pairs": {"rejected": [{"generation": "other"}]},
+        },
+    },
+}  # fmt: skip
 SERVED = {
     **HUGGING_FACE,
     "study": "served",
@@ -56,6 +66,8 @@ SERVED = {
 }  # fmt: skip
 
 
+STUDIES = {"default": None, "recorded": RECORDED, "answered": ANSWERED, "hub": HUGGING_FACE, "served": SERVED}
+
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
 
 
@@ -70,7 +82,7 @@ def planned(folder: Path, target: str, study: str | None) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", [None, RECORDED, HUGGING_FACE, SERVED], ids=["default", "recorded", "hub", "served"])
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_the_same_jobs_and_the_two_writers(study: dict | None, tmp_path: Path) -> None:
     for name, text in {"prompts.jsonl": LINE, "recorded.jsonl": LINE, "hub/config.json": "{}"}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -5,16 +5,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from traced_house import CUT, DAYS, PLANS, REFUSED, SHORT, copied, record
 
 from stillhouse.errors import RecordError
 from stillhouse.llm.ledger import Ledger
-from stillhouse.prompts.read import SCHEMA
+from stillhouse.prompts.rows import SCHEMA
 from stillhouse.provenance.call_facts import CallBook, tournament_roles
 from stillhouse.provenance.calls import CallIndex
 from stillhouse.provenance.dataset_facts import dataset_facts
-from stillhouse.provenance.files import read_parquet_rows, write_json, write_parquet
+from stillhouse.provenance.files import read_parquet_rows, write_parquet
 from stillhouse.provenance.lineage import Lineage
 from stillhouse.provenance.records import read_record, write_record
 from stillhouse.provenance.rows import RowStory, find_prompt
@@ -94,11 +96,29 @@ def test_a_row_in_a_dataset_tells_split_filters_and_mix(house: Path) -> None:
     assert facts["rows"][0]["completion"] == row["completion"][0]["content"]
 
 
+def test_a_row_of_a_dataset_with_calls_of_tools(house: Path) -> None:
+    table = pq.read_table(house / TRAIN)
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weigh", "arguments": {}}}]}
+    plain = {"role": "assistant", "content": "No tool is needed."}
+    turns = [[json.dumps(call if place else plain)] for place in range(len(table))]
+    place = table.schema.get_field_index("completion")
+    rich = pa.array(turns, pa.list_(pa.string())).cast(pa.list_(pa.json_()))
+    pq.write_table(table.set_column(place, "completion", rich), house / TRAIN)
+
+    def told(row: int) -> str:
+        prompt = table.column("prompt_id")[row].as_py()
+        facts = next(one for one in story(house, prompt)["datasets"] if one["dataset"] == "mixed")
+        return next(one["completion"] for one in facts["rows"] if one["row"] == row)
+
+    assert told(0) == "No tool is needed."
+    assert json.loads(told(1)) == {"tool_calls": call["tool_calls"]}
+
+
 @pytest.mark.parametrize(("word", "filter_"), [(SHORT, "min_words: 3"), (CUT, "not_truncated: true")])
 def test_a_dropped_row_names_the_filter_that_took_it(house: Path, word: str, filter_: str) -> None:
     facts = next(one for one in story(house, id_of(word))["datasets"] if one["dataset"] == "mixed")
     assert facts["rows"] == []
-    assert facts["dropped"] == [f"{filter_} (took 1)"]
+    assert facts["dropped"] == [filter_]
 
 
 def test_a_row_that_the_mix_left_out_says_so(house: Path) -> None:
@@ -112,54 +132,34 @@ def test_a_row_that_the_mix_left_out_says_so(house: Path) -> None:
     assert "not_sampled" in facts["dropped"][0] and len(facts["dropped"]) == 1
 
 
-def test_rows_that_the_report_names_are_told_exactly(house: Path) -> None:
-    answer = {
-        "file": ANSWERS,
-        "generation": "plans",
-        "set": "plans",
-        "id": "plan-9",
-        "answer": "a b c",
-        "truncated": False,
-    }
-    answer["converged"] = None
+NAME = {"generation": "plans", "prompt_id": "p", "set": "plans", "id": "plan-9", "sample": 0}
+HELD = {"prompt_id": "h", "set": "held", "id": "held-1"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason", "detail", "words"),
+    [
+        ("duplicates", "near_duplicate", {"kept": {**NAME, "id": "plan-1"}, "similarity": 0.97}, "duplicate: p (id plan-1"),
+        ("decontamination", "decontamination", {"held_out": HELD, "test": "ngram", "similarity": 0.5}, "(id held-1, set held)"),
+        ("splits", "near_of_train", {"kept": {**NAME, "id": "plan-2"}, "similarity": 0.9}, "training row, but for another"),
+        ("mix", "over_limit", None, "its source's limit was reached (over_limit)"),
+        ("filters", "mine", None, "mine"),
+    ],
+)  # fmt: skip
+def test_the_reason_of_a_dropped_row_in_words(house: Path, stage: str, reason: str, detail: dict, words: str) -> None:
+    answer = {**NAME, "file": ANSWERS, "answer": "a b c"}
     tables = tables_of(house)
     node = tables.lineage.find("results/datasets/plain")
-    file = house / "results/datasets/plain/report.json"
-    name = {"generation": "plans", "prompt_id": "p", "set": "plans", "id": "plan-9"}
-    held = {"prompt_id": "h", "set": "held", "id": "held-1"}
-    for part, one, words in (
-        ("duplicates", {"row": name, "kept": {**name, "id": "plan-1"}, "similarity": 0.97}, "id plan-1"),
-        ("decontamination", {"row": name, "held_out": held, "test": "ngram", "similarity": 0.5}, "id held-1"),
-    ):
-        report = json.loads(file.read_text())
-        write_json(file, {**report, part: [one]})
-        facts = next(iter(dataset_facts(tables, node, [answer], {})))
-        assert len(facts["dropped"]) == 1 and words in facts["dropped"][0]
-        write_json(file, report)
+    dropped = {**NAME, "stage": stage, "reason": reason, "detail": json.dumps(detail) if detail else None}
+    others = [{**dropped, "sample": 1}, {**dropped, "set": "other"}]
+    (facts,) = dataset_facts(tables, node, [answer], {}, [*others, dropped])
+    assert len(facts["dropped"]) == 1 and words in facts["dropped"][0]
 
 
-def test_where_several_filters_may_have_taken_a_row_all_are_told(house: Path) -> None:
+def test_a_dataset_of_an_older_version_tells_no_reason(house: Path) -> None:
     tables = tables_of(house)
-    node, file = tables.lineage.find("results/datasets/plain"), house / "results/datasets/plain/report.json"
-    filters = [{"filter": "no_refusals: true", "dropped": 1}, {"filter": "max_words: 9", "dropped": 2}]
-    filters += [{"filter": "min_words: 2", "dropped": 3}]
-    source = {"generation": "plans", "filters": filters, "dropped": {"not_sampled": 4}}
-    write_json(file, {"sources": [source]})
-    answer = {
-        "file": ANSWERS,
-        "generation": "plans",
-        "set": "plans",
-        "id": "plan-9",
-        "truncated": False,
-        "converged": None,
-    }
-    long = next(iter(dataset_facts(tables, node, [{**answer, "answer": "word " * 20}], {})))
-    assert long["dropped"] == ["no_refusals: true (took 1)", "max_words: 9 (took 2)"]
-    short = next(iter(dataset_facts(tables, node, [{**answer, "answer": "two words"}], {})))
-    assert [one.split(" (")[0] for one in short["dropped"]] == [
-        "no_refusals: true",
-        "its source's share of the mix was full",
-    ]
+    (facts,) = dataset_facts(tables, tables.lineage.find("results/datasets/plain"), [{**NAME, "file": ANSWERS}], {}, [])
+    assert (facts["rows"], facts["dropped"]) == ([], [])
 
 
 def test_a_prompt_without_an_answer_tells_where_it_failed(house: Path) -> None:

@@ -31,7 +31,9 @@ from stillhouse.evaluation.settings import BreakSettings, PairwiseSettings, Rubr
 from stillhouse.llm.client import Client, Usage
 from stillhouse.llm.ledger import Ledger
 from stillhouse.llm.requests import Completion, Request
-from stillhouse.prompts.read import SCHEMA, read_prompts, rows_of_shard
+from stillhouse.prompts.read import read_prompts
+from stillhouse.prompts.rows import SCHEMA
+from stillhouse.prompts.shards import rows_of_shard
 from stillhouse.provenance import store
 from stillhouse.provenance.digests import digest_json, digest_text
 from stillhouse.provenance.files import read_parquet_rows, write_json, write_parquet, write_text
@@ -253,7 +255,8 @@ class _Builder:
             one.generation: f"results/generations/{one.generation}/answers.parquet" for one in settings.dataset.sources
         }
         facts = build_dataset(settings, {k: Path(v) for k, v in answers.items()}, [], Path(folder))
-        made = [f"{folder}/{part}" for part in ("train.parquet", "valid.parquet", "test.parquet", "report.json")]
+        parts = ("train.parquet", "valid.parquet", "test.parquet", "dropped.parquet", "report.json")
+        made = [f"{folder}/{part}" for part in parts]
         recipe = settings.model_dump(mode="json", exclude_unset=True)
         record(
             "build_dataset",

@@ -57,6 +57,7 @@ def role_of(prompt: str) -> str:
         ("Parts to score", "rubric"),
         ("VERDICT: 1", "pairwise"),
         ("BREAK: YES", "break"),
+        ("without placeholders, headings", "expander"),
         ("Write one answer", "synthesizer"),
         ("Write a better answer", "author"),
     ):
@@ -85,6 +86,9 @@ def reply_to(prompt: str, seed: int) -> str:
         return json.dumps({**scores, "critical_failures": [], "overall": 5})
     if role == "pairwise":
         return f"VERDICT: {1 + hashlib.sha256(prompt.encode()).digest()[0] % 2}"
+    if role == "expander":
+        count = int(re.search(r"numbered list of (\d+)", prompt).group(1))
+        return "\n".join(f"{n}. What becomes of {words_for(f'{n} {prompt}', 6)}?" for n in range(1, count + 1))
     if role == "break":
         return f"BREAK: {'YES' if hashlib.sha256(prompt.encode()).digest()[0] % 2 else 'NO'}"
     return words_for(f"{seed} {prompt}")

@@ -176,6 +176,14 @@ def write_study(folder: Path, url: str) -> None:
     write_prompts(folder / "plans.jsonl", "plan", "Review this plan: we open the {} by Friday.", 12)
     write_prompts(folder / "everyday.jsonl", "everyday", "How do I clean the {}?", 8)
     write_prompts(folder / "held.jsonl", "held", "Review this plan: we sell the {} in spring.", 3)
+    (folder / "seeds.txt").write_text(
+        "Review this plan: {WHO} opens {WHAT} by Friday.\nWhat can go wrong when {WHO} sells {WHAT}?\n"
+    )
+    pairs = [
+        {"id": f"pair-{n}", "prompt": f"Who runs the {THINGS[n % 4]}?", "response": f"The {THINGS[n]} crew."}
+        for n in range(6)
+    ]
+    (folder / "recorded.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     (folder / "system.md").write_text("You review plans in four lines.\n")
     (folder / "markers.yaml").write_text("cap: 2\nmarkers:\n  - keystone\n  - pattern: '\\bgate\\b'\n")
     rubric = {"components": {"verdict": {"weight": 60, "scale": [1, 10]}, "gate": {"weight": 40, "scale": [1, 10]}}}

@@ -16,6 +16,7 @@ from house import House
 
 pytestmark = pytest.mark.slow
 
+GENERATIONS = ("plans", "everyday", "written")
 SHARDS = {f"answer_shard plans,{number}" for number in range(3)}
 AFTER_ANSWERS = {"check_drafts plans", "report_generation plans", "cost_generation plans"}
 REPORTING = {"summarise_evaluation held", "write_report held", "validate_evaluation held", "write_history"}
@@ -26,11 +27,12 @@ EXPORTING = {
     "convert_gguf mixed",
     "convert_adapter_gguf mixed",
     "quantize_gguf mixed,Q8_0",
+    "measure_fidelity mixed",
     "write_modelfile mixed",
     "write_model_card mixed",
 }
 STUDENTS = {f"answer_subject held,{name}" for name in ("student", "packed", "adapted")}
-AFTER_MIXED = {"train_adapter mixed", *EXPORTING, *STUDENTS, *SCORING}
+AFTER_MIXED = {"preflight_adapter mixed", "train_adapter mixed", *EXPORTING, *STUDENTS, *SCORING}
 
 
 def shard_of(house: House, prompt_ids: set[str]) -> set[str]:
@@ -162,13 +164,21 @@ def test_a_prompt_set_and_a_generation_renamed(house: House) -> None:
     def rename(study: dict) -> None:
         study["prompts"]["ideas"] = study["prompts"].pop("plans")
         study["generations"]["ideas"] = {**study["generations"].pop("plans"), "prompts": "ideas"}
-        for dataset in study["datasets"].values():
-            dataset["sources"][0]["generation"] = "ideas"
+        for name in ("mixed", "plain"):
+            study["datasets"][name]["sources"][0]["generation"] = "ideas"
 
     house.change(rename)
     run = house.run()
     assert run.calls == 0
-    assert not run.rules() & {"train_adapter", "merge_adapter", "convert_gguf", "answer_subject", "judge_rubric"}
+    working = {
+        "preflight_adapter",
+        "train_adapter",
+        "merge_adapter",
+        "convert_gguf",
+        "measure_fidelity",
+        "answer_subject",
+    }
+    assert not run.rules() & {*working, "judge_rubric", "convert_dataset"}
     renamed = {f"answer_shard ideas,{number}" for number in range(3)}
     assert {"collect_prompts ideas", "merge_generation ideas", "build_dataset mixed", *renamed} <= run.ran
 
@@ -249,7 +259,7 @@ def test_a_price_adds_up_anew_what_was_paid(house: House) -> None:
     assert roles["teacher"] == 12 and roles["external check"] > 0 and before["missing"] == 0
     house.change(lambda study: study["models"]["teacher"].update(price={"input": 1.0, "output": 2.0}))
     run = house.run()
-    assert run.ran == {"cost_generation plans", "cost_generation everyday"} and run.calls == 0
+    assert run.ran == {f"cost_generation {name}" for name in GENERATIONS} and run.calls == 0
     after = cost()
     assert after["usd"] == round((before["prompt_tokens"] + 2 * before["completion_tokens"]) / 1e6, 6)
     kept = {name: data for name, data in house.artefacts().items() if not name.endswith("cost.json")}
@@ -294,7 +304,7 @@ def test_rank_of_one_adapter(house: House, lora: dict) -> None:
 def test_one_more_quantisation(house: House) -> None:
     house.change(lambda study: study["exports"]["mixed"].update(quants=["Q8_0", "Q6_K"]))
     run = house.run()
-    assert run.ran == {"quantize_gguf mixed,Q6_K", "write_model_card mixed"}
+    assert run.ran == {"quantize_gguf mixed,Q6_K", "measure_fidelity mixed", "write_model_card mixed"}
     assert run.calls == 0
 
 
@@ -302,7 +312,7 @@ def test_the_template_of_a_generations_report(house: House) -> None:
     template = house.workflow / "data/reports/generation.html.j2"
     template.write_text(template.read_text().replace("</body>", "<p>New.</p></body>"))
     run = house.run()
-    assert run.ran == {"report_generation plans", "report_generation everyday"}
+    assert run.ran == {f"report_generation {name}" for name in GENERATIONS}
     assert run.calls == 0
 
 

@@ -51,6 +51,11 @@ RULES = (
     "write_report",
     "validate_evaluation",
     "write_history",
+    "expand_prompts",
+    "collect_answers",
+    "convert_dataset",
+    "preflight_adapter",
+    "measure_fidelity",
 )
 
 

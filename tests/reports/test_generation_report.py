@@ -55,7 +55,7 @@ def part() -> dict[str, Any]:
     growth = {"n": 40, "words_before": 900, "words_after": 1300, "median": 1.25, "mean": 1.5, "longer": 0.75}
     outcomes = {"no_flaws": 10, "equal": 2, "unread": 3, "A": 20, "AB": 15, "B": 12}
     return {
-        "prompts": 42, "answered": 40, "failed": 2, "failed_by_stage": {"judge": 1, "critic": 1}, "truncated": 3,
+        "prompts": 42, "rows": 42, "answered": 40, "failed": 2, "failed_by_stage": {"judge": 1, "critic": 1}, "truncated": 3,
         "words": 88.4,
         "calls": {
             "all": 1234, "by_role": {"teacher": 40, "critic": 62, "author": 52, "synthesizer": 52, "judge": 150},
@@ -92,7 +92,8 @@ def full_report() -> dict[str, Any]:
 
 
 def single_report() -> dict[str, Any]:
-    small = {name: part()[name] for name in ("prompts", "answered", "failed", "failed_by_stage", "truncated", "words")}
+    names = ("prompts", "rows", "answered", "failed", "failed_by_stage", "truncated", "words")
+    small = {name: part()[name] for name in names}
     calls = {**part()["calls"], "by_role": {"teacher": 40}}
     whole = {
         "all": {**small, "calls": calls},
@@ -154,7 +155,7 @@ def test_a_single_pass_has_no_word_of_rounds() -> None:
 def test_a_generation_of_nothing_renders() -> None:
     growth = {"n": 0, "words_before": 0, "words_after": 0, "median": None, "mean": None, "longer": None}
     empty = {
-        **part(), "prompts": 0, "answered": 0, "failed": 0, "failed_by_stage": {}, "words": None, "rounds": [],
+        **part(), "prompts": 0, "rows": 0, "answered": 0, "failed": 0, "failed_by_stage": {}, "words": None, "rounds": [],
         "outcomes": dict.fromkeys(OUTCOMES, 0), "by_round": [], "growth": growth, "growth_by_winner": {},
         "calls": {**part()["calls"], "by_role": {}, "per_prompt": None},
     }  # fmt: skip

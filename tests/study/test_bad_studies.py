@@ -77,7 +77,7 @@ CASES = {
     "list for a mapping": ("adapters", [1], ["- adapters: expected a mapping"]),
     "mapping for a list": (f"{SOURCE} filters", {"min_words": 3}, ["filters: expected a list; found a mapping with min_words"]),
     "no sources": ("datasets plain sources", [], ["datasets.plain.sources: expected at least 1"]),
-    "misspelt choice": ("generations plans method", "tournment", ["expected one of single, tournament; found 'tournment'; did you mean 'tournament'?"]),
+    "misspelt choice": ("generations plans method", "tournment", ["expected one of single, tournament, dialogue; found 'tournment'; did you mean 'tournament'?"]),
     "role": ("evaluations framework prompts everyday role", "forgeting", ["one of target, forgetting", "'forgetting'?"]),
     "two keys in a filter": (f"{SOURCE} filters", [{"min_words": 3, "max_words": 9}], ["filters[0]: a filter is one key"]),
     "empty filter": (f"{SOURCE} filters", [{"min_words": None}], ["filters[0]: a filter is one key"]),
@@ -165,6 +165,7 @@ DATA = {
     "replay-foundry": f"{REPLAYS}/foundry",
     "guarded-foundry": f"{REPLAYS}/persona-prompts.jsonl",
     "replay-verdicts": f"{REPLAYS}/verdicts",
+    "mix-hammerstein": f"{REPLAYS}/mix",
 }
 """The folder that a shipped study takes by --config."""
 
@@ -179,10 +180,10 @@ def test_the_default_study_and_all_shipped_ones_load() -> None:
 def test_files_are_found_in_the_workflow_folder_and_named_relatively_below_the_working_one(tmp_path: Path) -> None:
     link_workflow(tmp_path, ROOT)
     plan = load_plan(DEFAULT, tmp_path, ROOT)
-    assert plan.prompts_file("plans") == f"{WORKFLOW_LINK}/data/prompts/plans.jsonl"
+    assert plan.prompts_files("plans") == [f"{WORKFLOW_LINK}/data/prompts/plans.jsonl"]
     mine = tmp_path / "data/prompts/plans.jsonl"
     mine.parent.mkdir(parents=True)
     mine.write_text('{"prompt": "x"}\n')
-    assert load_plan(DEFAULT, tmp_path, ROOT).prompts_file("plans") == "data/prompts/plans.jsonl"
+    assert load_plan(DEFAULT, tmp_path, ROOT).prompts_files("plans") == ["data/prompts/plans.jsonl"]
     absolute = changed("prompts plans file", str(mine))
-    assert load_plan(absolute, tmp_path, ROOT).prompts_file("plans") == "data/prompts/plans.jsonl"
+    assert load_plan(absolute, tmp_path, ROOT).prompts_files("plans") == ["data/prompts/plans.jsonl"]

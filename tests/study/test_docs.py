@@ -129,7 +129,7 @@ def test_types_and_defaults_in_words() -> None:
     assert "| `sampling` | [sampling](#sampling-shared) | `{temperature: 0.7, top_p: 0.95}` |" in PAGE
     assert "| `role` | `target` or `forgetting` | `target` |" in PAGE
     assert "| `pairs` | list of `[name, name]` | `[]` |" in PAGE
-    assert "| `format` | `sft` or `preference` | `sft` |" in PAGE
+    assert "| `format` | `sft` or `reasoning` or `preference` or `critic` | `sft` |" in PAGE
 
 
 # examples

@@ -148,3 +148,42 @@ def test_every_licence_that_is_read_says_all_three() -> None:
     assert all(t.commercial is ("-nc" not in name) for name, t in PERMITS.items())
     assert all(t.training is ("-nd" not in name) for name, t in PERMITS.items())
     assert all(t.share_alike for name, t in PERMITS.items() if "-sa" in name or "gpl" in name)
+
+
+def answered(**entry: object) -> dict:
+    """The default study, whose export is trained on answers of files too."""
+    found = study()
+    found["answers"] = {"pairs": {"file": "data/replay/answers.jsonl", **entry}}
+    found["datasets"]["mixed"]["sources"].append({"generation": "pairs", "share": 0.1})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({}, ["answers.pairs:unknown"]),
+        ({"licence": "mit"}, []),
+        ({"licence": "cc-by-nc-4.0"}, ["answers.pairs:non-commercial"]),
+        ({"licence": "mit", "terms": {"training": False}}, ["answers.pairs:no-training"]),
+    ],
+    ids=str,
+)
+def test_answers_of_files_are_a_party_of_exports(entry: dict, expected: list[str]) -> None:
+    found = answered(**entry)
+    assert [cause.name for cause in causes(Study.model_validate(found), "mixed")] == expected
+    parties = export_parties(Study.model_validate(found), "mixed")
+    assert [(one.key, one.part) for one in parties if one.key.startswith("answers.")] == [
+        ("answers.pairs", "prompts and answers")
+    ]
+    if not expected:
+        load_plan(found, ROOT, ROOT)
+        return
+    with pytest.raises(StudyError, match=r"answers\.pairs"):
+        load_plan(found, ROOT, ROOT)
+    found["exports"]["mixed"]["accept_terms"] = [*found["exports"]["mixed"].get("accept_terms", []), *expected]
+    load_plan(found, ROOT, ROOT)
+
+
+def test_languages_of_answers_stand_in_the_cards() -> None:
+    front = load_plan(answered(licence="mit", language="de"), ROOT, ROOT).recipe_card("mixed")["front"]
+    assert front["language"] == ["de", "en"]

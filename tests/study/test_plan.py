@@ -11,6 +11,7 @@ from stillhouse.errors import StudyError
 from stillhouse.provenance.digests import canonical_json
 from stillhouse.study.generation_reports import checked, recipe_check
 from stillhouse.study.plan import Plan, load_plan
+from stillhouse.study.records import study_records
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -33,7 +34,9 @@ def jobs(plan: Plan) -> dict[str, str]:
         if study.models[name].backend == "llama_cpp":
             found[f"model {name}"] = (plan.recipe_model(name), plan.source_files(name))
     for name in study.prompts:
-        found[f"prompts {name}"] = (plan.recipe_prompts(name), plan.prompts_file(name))
+        found[f"prompts {name}"] = (plan.recipe_prompts(name), plan.prompts_files(name))
+    for name in study.answers:
+        found[f"answers {name}"] = (plan.recipe_answers(name), plan.answers_files(name))
     for name, item in study.generations.items():
         weights = plan.model_weights(plan.generation_models(name))
         for shard in range(item.shards):
@@ -42,7 +45,7 @@ def jobs(plan: Plan) -> dict[str, str]:
     for name in checked(plan):
         found[f"check {name}"] = recipe_check(plan, name)
     for name in study.datasets:
-        found[f"dataset {name}"] = (plan.recipe_dataset(name), plan.inputs_dataset(name))
+        found[f"dataset {name}"] = (plan.recipe_dataset(name), plan.inputs_dataset(name), plan.token_models(name))
         found[f"dataset {name} card"] = plan.recipe_dataset_card(name)
     for name, item in study.adapters.items():
         found[f"adapter {name}"] = (plan.recipe_adapter(name), plan.base_of(name), item.dataset)
@@ -102,8 +105,10 @@ OTHER_FILES = {
 CHOICES = {
     "method": ["single", "tournament"], "objective": ["sft", "dpo"], "quantization": ["none", "nf4"],
     "schedule": ["cosine", "linear"], "precision": ["auto", "fp32"], "optimizer": ["adamw_torch", "adamw_8bit"],
-    "format": ["sft", "preference"], "rejected": ["losers", "draft"], "order": ["shuffle", "source"],
+    "over": ["answer"], "keep": ["longest"], "task": ["revise"], "share_of": ["rows", "tokens"],
+    "format": ["sft", "preference"], "rejected": ["losers", "draft"], "order": ["shuffle", "source"], "evaluate": ["epoch", 5],
     "role": ["target", "forgetting"], "targets": ["all-linear", "q_proj"], "serve": ["gguf:Q4_K_M", "gguf:Q8_0"],
+    "outputs": ["sharegpt", "mlx"],
 }  # fmt: skip
 
 
@@ -114,11 +119,12 @@ def others(path: tuple, value) -> list:
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
-        return [value + 1, value - 1]
+        return [value + 1, value - 1, value + 2, value * 2]
     if isinstance(value, float):
         return [other for other in (round(value * 0.5, 6), value + 0.5, value + 1, value + 0.01) if other != value]
-    if path[-1] in CHOICES:
-        return [choice for choice in CHOICES[path[-1]] if choice != value]
+    key = next(part for part in reversed(path) if isinstance(part, str))
+    if key in CHOICES:
+        return [choice for choice in CHOICES[key] if choice != value]
     if Path(value).suffix in OTHER_FILES:
         return [OTHER_FILES[Path(value).suffix]]
     return ["twin", *sorted(names - {value, "twin"}), "other"]
@@ -147,7 +153,10 @@ ONLY_ONE = {
     "condition",
     "preferences",
     "role",
+    "share_of",
 }
+OPERATIONAL = ("checkpoint_minutes", "accept_collapse")
+"""Keys that decide no result."""
 IDLE = {
     ("evaluations", "framework", "gates"): "report",
     ("evaluations", "framework", "markers"): "markers",
@@ -171,6 +180,9 @@ def test_there_are_leaves_to_change() -> None:
 )
 def test_changing_one_value_changes_the_job_it_decides_and_no_stranger(path: tuple, value) -> None:
     plan = accepted(path, value)
+    if path[-1] in OPERATIONAL:
+        assert plan is None or jobs(plan) == jobs(load_plan(FULL, ROOT, ROOT))
+        return
     if plan is None:
         assert ONLY_ONE & set(map(str, path)), f"no other value was accepted at {path}"
         pytest.skip("no other value fits the default study")
@@ -179,7 +191,8 @@ def test_changing_one_value_changes_the_job_it_decides_and_no_stranger(path: tup
     sft = section == "datasets" and FULL["datasets"][name]["format"] == "sft"
     before, after = jobs(load_plan(FULL, ROOT, ROOT)), jobs(plan)
     changed = {job for job in {*before, *after} if before.get(job) != after.get(job)}
-    if single and "tournament" in path or sft and "pairs" in path and not changed:
+    idle = section == "generations" and "dialogue" in path  # no generation of the default study talks
+    if idle or single and "tournament" in path or sft and "pairs" in path and not changed:
         return
     assert changed, f"{'.'.join(map(str, path))} decides nothing"
     for prefix, job in IDLE.items():
@@ -308,3 +321,75 @@ def test_a_file_that_moves_from_one_part_of_a_subject_to_another_is_seen() -> No
         plan = load_plan(put(FULL, ("evaluations", "framework", "subjects"), subjects), ROOT, ROOT)
         told.add(canonical_json(plan.recipe_subject("framework", "vanilla")))
     assert len(told) == len(ways)
+
+
+PAIRS = {"file": "data/replay/answers.jsonl", "licence": "mit"}
+ANSWERED = {
+    **FULL,
+    "answers": {"pairs": PAIRS, "unused": PAIRS},
+    "datasets": {
+        **FULL["datasets"],
+        "plain": {
+            **FULL["datasets"]["plain"],
+            "sources": [{"generation": "plans"}, {"generation": "pairs", "share": 0.2}],
+        },
+    },
+}
+
+
+def changed_answers(entry: dict, **sections: dict) -> set[str]:
+    """The jobs that change with the entry `pairs` of `answers`."""
+    study = {**ANSWERED, **sections, "answers": {**ANSWERED["answers"], "pairs": {**PAIRS, **entry}}}
+    before, after = jobs(load_plan(ANSWERED, ROOT, ROOT)), jobs(load_plan(study, ROOT, ROOT))
+    return {job for job in before if before[job] != after[job]}
+
+
+def test_a_dataset_takes_answers_of_files_like_those_of_a_generation() -> None:
+    plan = load_plan(ANSWERED, ROOT, ROOT)
+    inputs = plan.inputs_dataset("plain")
+    assert inputs["answers"] == ["results/generations/plans/answers.parquet", "results/answers/pairs/answers.parquet"]
+    assert inputs["failures"] == ["results/generations/plans/failures.parquet"]
+    assert plan.answers_files("pairs") == ["data/replay/answers.jsonl"]
+    assert plan.recipe_answers("pairs") == {"set": "pairs", "limit": None, "exclude": {}, "answers": True}
+    records = study_records(plan)
+    assert "results/answers/pairs/record.json" in records
+    assert "results/answers/unused/record.json" not in records
+
+
+def test_answers_of_files_may_be_the_rejected_side() -> None:
+    sources, pairs = [{"generation": "pairs"}], {"rejected": [{"generation": "unused"}, {"generation": "plans"}]}
+    dataset = {"format": "preference", "sources": sources, "pairs": pairs}
+    plan = load_plan({**ANSWERED, "datasets": {**ANSWERED["datasets"], "onpolicy": dataset}}, ROOT, ROOT)
+    inputs = plan.inputs_dataset("onpolicy")
+    assert inputs["others"] == ["results/answers/unused/answers.parquet", "results/generations/plans/answers.parquet"]
+    assert inputs["failures"] == []
+    assert "results/answers/unused/record.json" in study_records(plan)
+    keys = [party["key"] for party in plan.recipe_dataset_card("onpolicy")["parties"]]
+    assert keys == ["answers.pairs", "answers.unused"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"file": "data/prompts/plans.jsonl"}, {"format": "json"}, {"columns": {"response": "text"}}, {"limit": 3},
+        {"categories": [{"category": "c", "pattern": "x"}]}, {"sample": {"size": 3}}, {"bad_rows": "reject"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_how_answers_are_read_decides_their_job_alone(entry: dict) -> None:
+    assert changed_answers(entry) == {"answers pairs"}
+
+
+@pytest.mark.parametrize(
+    "entry", [{"licence": "cc-by-4.0"}, {"terms": {"training": False}}, {"language": "de"}], ids=str
+)
+def test_licence_terms_and_language_of_answers_change_cards_alone(entry: dict) -> None:
+    assert changed_answers(entry) == {"dataset plain card"}
+
+
+def test_what_is_excluded_reaches_answers_of_files() -> None:
+    entries = [{"prompts": ["pairs:plan-1"]}, {"sources": ["pairs"]}]
+    assert [changed_answers({}, exclude=exclude) for exclude in entries] == [{"answers pairs"}] * 2
+    both = {"answers pairs", "answers unused"}
+    assert changed_answers({}, exclude={"sources": ["./data/replay/answers.jsonl"]}) == both
+    assert both < changed_answers({}, exclude={"patterns": ["acme"]})

@@ -198,7 +198,7 @@ def test_a_single_pass_has_the_smaller_report(tmp_path: Path) -> None:
     rows = [answer(n, "x", [], 1, converged=None) for n in range(3)]
     found = summarise(tmp_path, rows, [failure(9, "x", "teacher", 2)], method="single", tournament=None)
     whole = found["all"]
-    assert set(whole) == {"prompts", "answered", "failed", "failed_by_stage", "truncated", "words", "calls"}
+    assert set(whole) == {"prompts", "rows", "answered", "failed", "failed_by_stage", "truncated", "words", "calls"}
     assert whole["calls"]["by_role"] == {"teacher": 3}
     assert whole["calls"]["all"] == 5
     assert found["judges"] == {}

@@ -12,8 +12,9 @@ from tiny_training import metrics_of, preference_row, sft_row, write_dataset
 
 from stillhouse.errors import TrainingError
 from stillhouse.provenance.digests import digest_file
+from stillhouse.training.adapted import load_base
 from stillhouse.training.settings import TrainSettings
-from stillhouse.training.train import FILES, load_base, train_adapter
+from stillhouse.training.train import FILES, train_adapter
 
 BASE = Path("results/models/tiny")
 LORA = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False, task_type="CAUSAL_LM")

@@ -3,66 +3,135 @@
 from typing import Any
 
 import pytest
-from tiny_training import sft_row, tiny_tokenizer
+from tiny_training import TEMPLATE, preference_row, sft_row, tiny_tokenizer
 
 from stillhouse.errors import TrainingError
-from stillhouse.training.checks import Supervised, check_rows, check_supervision, supervised_rows
+from stillhouse.training.checks import Failure, examine, model_failures, refuse, supervision_fault
+from stillhouse.training.tokens import Tokens
 
-TOKENIZER = tiny_tokenizer()
-SIDES = ("completion",)
-
-
-def ids(text: str) -> list[int]:
-    return TOKENIZER.encode(text, add_special_tokens=False)
+NO_THOUGHTS = TEMPLATE.replace("m['content']", "(m['content'].split('</think>')[-1])")
+FAILING = "{% if messages|length > 2 %}{{ 1/0 }}{% endif %}"
+NO_EARLIER = TEMPLATE.replace("m['content']", "(m['content'] if loop.last else m['content'].split('</think>')[-1])")
 
 
-def supervised(row: dict[str, Any], kept: str) -> list[list[Supervised]]:
-    return [[Supervised(ids("<|im_start|>user\n" + row["prompt"][0]["content"] + kept), ids(kept))]]
+def found(
+    rows: list[dict[str, Any]],
+    template: str = TEMPLATE,
+    objective: str = "sft",
+    longest: int = 400,
+    bos: str | None = None,
+) -> list[Failure]:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    if bos:
+        tokenizer.bos_token = bos
+    return examine(rows, "train", objective, tokenizer, longest).failures
 
 
-def test_the_answer_and_its_end_pass_and_are_counted() -> None:
-    row = sft_row(3)
-    learned = supervised(row, row["completion"][0]["content"] + "<|im_end|>\n")
-    counts = check_supervision(learned, [row], SIDES, TOKENIZER)
-    assert counts == {"tokens": len(learned[0][0].ids), "supervised_tokens": len(learned[0][0].kept)}
+def thinking(answer: str = "<think>\nTwo trucks.\n</think>\n\nWait.") -> dict[str, Any]:
+    row = sft_row(1, answer)
+    earlier = {"role": "assistant", "content": "<think>\nThe lease ends.\n</think>\n\nNo."}
+    return row | {"prompt": [*row["prompt"], earlier, {"role": "user", "content": "And now?"}]}
+
+
+def test_sound_rows_have_no_failures() -> None:
+    assert found([sft_row(n) for n in range(3)]) == []
+    assert found([preference_row(n) for n in range(3)], objective="dpo") == []
+    assert found([preference_row(n) for n in range(3)], objective="orpo") == []
+    assert found([thinking()]) == []
+    assert found([thinking("Wait.")]) == []
+
+
+def test_a_template_that_writes_an_empty_thought_is_sound() -> None:
+    template = TEMPLATE.replace(
+        "m['content'] +", "('<think>\n\n</think>\n\n' if m['role'] == 'assistant' else '') + m['content'] +"
+    )
+    assert found([sft_row(1)], template) == []
 
 
 @pytest.mark.parametrize(
-    ("kept", "words"),
+    ("name", "rows", "template", "longest"),
     [
-        ("", "no token"),
-        ("Verdict 3: wait.", "end token"),
-        ("weeks?Verdict 3: wait.<|im_end|>", "not the answer"),
-        ("Verdict 3<|im_end|>", "not the answer"),
+        ("empty_answer", [sft_row(0), sft_row(1, " \n")], TEMPLATE, 400),
+        ("truncated", [sft_row(0), sft_row(1, "word " * 100)], TEMPLATE, 120),
+        ("missing_eos", [sft_row(0), sft_row(1)], TEMPLATE.replace("'<|im_end|>'", "''"), 400),
+        ("extra_eos", [sft_row(0), sft_row(1, "Wait.<|im_end|>\nMore.")], TEMPLATE, 400),
+        ("doubled_bos", [sft_row(0), sft_row(1)], "{{ '<|im_start|>' }}" + TEMPLATE, 400),
+        ("no_supervision", [sft_row(0), sft_row(1)], "{{ '<|im_start|>user\nHello<|im_end|>' }}", 400),
+        ("earlier_reasoning_dropped", [sft_row(0), thinking()], NO_EARLIER, 400),
+        ("reasoning_dropped", [sft_row(0), sft_row(1, "<think>\nTwo.\n</think>\n\nWait.")], NO_THOUGHTS, 400),
+        ("template_error", [sft_row(0), thinking()], FAILING + TEMPLATE, 400),
+        ("prompt_supervised", [sft_row(0), sft_row(1)], TEMPLATE.replace("{{ '<|im_start|>assistant\n' }}", ""), 400),
+        ("wrong_text", [sft_row(0), sft_row(1)], TEMPLATE.replace("m['content']", "m['content'] | upper"), 400),
+    ],
+)  # fmt: skip
+def test_each_failure_has_its_name_and_its_row(
+    name: str, rows: list[dict[str, Any]], template: str, longest: int
+) -> None:
+    failures = found(rows, template, longest=longest)
+    assert name in {failure.name for failure in failures if (failure.row, failure.prompt) == (1, "plan-1")}
+    assert {failure.name for failure in failures} == {name}
+    with pytest.raises(TrainingError, match=rf"train row 1 \(prompt plan-1\): {name}: "):
+        refuse(failures)
+
+
+def test_an_empty_split_is_a_failure_of_no_row() -> None:
+    assert [(f.name, f.row) for f in found([])] == [("empty_split", None)]
+    assert examine([], "valid", "sft", tiny_tokenizer(), 100).failures == []
+
+
+def test_both_answers_of_a_pair_are_looked_at() -> None:
+    row = preference_row(0) | {"rejected": [{"role": "assistant", "content": ""}]}
+    assert [(f.name, f.side) for f in found([row], objective="dpo")] == [("empty_answer", "rejected")]
+
+
+def test_a_tool_call_is_an_answer() -> None:
+    template = TEMPLATE.replace("m['content']", "((m.tool_calls | tojson) if m.tool_calls else m['content'])")
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "weather", "arguments": {}}}]}
+    assert found([sft_row(0) | {"completion": [call]}], template) == []
+
+
+def test_a_wrong_mask_is_seen() -> None:
+    tokenizer, answer = tiny_tokenizer(), sft_row(3)["completion"]
+
+    def ids(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    assert supervision_fault(Tokens([1, 5], ids("Verdict 3: wait.<|im_end|>\n")), answer, tokenizer) is None
+    for kept, name in [
+        ("", "no_supervision"),
+        ("Verdict 3: wait.", "missing_eos"),
+        ("weeks?Verdict 3: wait.<|im_end|>", "prompt_supervised"),
+        ("Verdict 3<|im_end|>", "wrong_text"),
+    ]:
+        assert supervision_fault(Tokens([1, 5], ids(kept)), answer, tokenizer)[0] == name
+
+
+@pytest.mark.parametrize(
+    ("change", "size", "name"),
+    [
+        ({"pad_token": "<|im_end|>"}, 300, "pad_is_eos"),
+        ({"chat_template": None}, 300, "no_template"),
+        ({"eos_token": None}, 300, "no_eos"),
+        ({}, 200, "vocabulary_mismatch"),
     ],
 )
-def test_a_wrong_mask_is_refused_naming_the_row(kept: str, words: str) -> None:
-    with pytest.raises(TrainingError, match=rf"row 0 \(prompt plan-3\).*{words}"):
-        check_supervision(supervised(sft_row(3), kept), [sft_row(3)], SIDES, TOKENIZER)
+def test_tokenizer_and_model_must_fit(change: dict[str, Any], size: int, name: str) -> None:
+    tokenizer = tiny_tokenizer()
+    for key, value in change.items():
+        setattr(tokenizer, key, value)
+    assert [failure.name for failure in model_failures(tokenizer, {"vocab_size": size})] == [name]
 
 
-def test_two_opening_tokens_are_refused() -> None:
-    row, kept = sft_row(3), ids("Verdict 3: wait.<|im_end|>")
-    with pytest.raises(TrainingError, match="starts with two"):
-        check_supervision([[Supervised([1, 1, *kept], kept)]], [row], SIDES, TOKENIZER)
+def test_an_added_token_beyond_the_embedding_is_a_mismatch() -> None:
+    tokenizer = tiny_tokenizer()
+    size = len(tokenizer)
+    assert model_failures(tokenizer, {"vocab_size": size}) == []
+    tokenizer.add_tokens(["<tool>"])
+    assert [failure.name for failure in model_failures(tokenizer, {"vocab_size": size})] == ["vocabulary_mismatch"]
 
 
-def test_rows_that_the_trainer_dropped_are_noticed() -> None:
-    with pytest.raises(TrainingError, match="kept 0 of 1"):
-        check_supervision([], [sft_row(0)], SIDES, TOKENIZER)
-
-
-def test_an_empty_split_an_empty_answer_and_a_long_row_are_refused() -> None:
-    with pytest.raises(TrainingError, match="train split is empty"):
-        check_rows([], SIDES, TOKENIZER, 100)
-    with pytest.raises(TrainingError, match=r"row 1 \(prompt plan-1\): completion is empty"):
-        check_rows([sft_row(0), sft_row(1, " \n")], SIDES, TOKENIZER, 500)
-    with pytest.raises(TrainingError, match=r"plan-1\): \d+ tokens, more than training.max_length 90"):
-        check_rows([sft_row(0), sft_row(1, "word " * 100)], SIDES, TOKENIZER, 90)
-
-
-def test_labels_are_read_as_each_trainer_writes_them() -> None:
-    sft = next(supervised_rows([{"input_ids": [1, 5, 6, 2], "labels": [-100, -100, 6, 2]}], "sft"))
-    dpo = next(supervised_rows([{"prompt_ids": [1, 5], "chosen_ids": [6, 2], "rejected_ids": [7, 2]}], "dpo"))
-    assert sft == [Supervised([1, 5, 6, 2], [6, 2])]
-    assert dpo == [Supervised([1, 5, 6, 2], [6, 2]), Supervised([1, 5, 7, 2], [7, 2])]
+def test_an_error_tells_how_many_failures_there_are() -> None:
+    failures = found([sft_row(n, "") for n in range(30)])
+    with pytest.raises(TrainingError, match=r"(?s)^30 failures .*row 19 .*and 10 more$"):
+        refuse(failures)

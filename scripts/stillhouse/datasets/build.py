@@ -1,25 +1,54 @@
-"""Builds a dataset: answers in; splits and report out."""
+"""Builds a dataset: answers in; splits, report and dropped rows out.
+
+Three steps over any number of rows, in bounded memory: scan (read, filter and measure every row, keep numbers only),
+select (duplicates, leaks, examples, mix, splits and order, over those numbers), and write (read once more).
+"""
 
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stillhouse.datasets.decontaminate import decontaminate
-from stillhouse.datasets.filters import ALWAYS, make_filters
-from stillhouse.datasets.mixing import plan_mix, sample
-from stillhouse.datasets.near_duplicates import drop_exact, drop_near, drop_repeats
-from stillhouse.datasets.pairs import make_pairs
-from stillhouse.datasets.rows import SCHEMAS, Example, Row, read_failures, read_prompts, read_rows
+import numpy as np
+import pyarrow.parquet as pq
+
+from stillhouse.datasets.books import enter_flow, source_books
+from stillhouse.datasets.choice import Choice, choose, settle_rows
+from stillhouse.datasets.decontaminate import HeldOut, Hit
+from stillhouse.datasets.examples import Format, FormatContext
+from stillhouse.datasets.facts import ALIVE
+from stillhouse.datasets.flow import Flow
+from stillhouse.datasets.formats import FORMATS
+from stillhouse.datasets.naming import Details
+from stillhouse.datasets.pairing import CountTokens, Examples, make_examples, one_a_row
+from stillhouse.datasets.report import make_report
+from stillhouse.datasets.rows import Prompt, read_failures, read_others, read_prompts
+from stillhouse.datasets.scan import Scan, Scanner
+from stillhouse.datasets.select import Duplicates, Texts, drop_duplicates, drop_leaks, order_and_repeats
 from stillhouse.datasets.settings import BuildSettings
-from stillhouse.datasets.split import SPLITS, SplitName, arrange, assign_splits
-from stillhouse.datasets.tally import SourceTally, Tally, make_report
+from stillhouse.datasets.sources import Answers
+from stillhouse.datasets.split import SPLITS
+from stillhouse.datasets.straddling import Alike
+from stillhouse.datasets.writing import Entries, SplitWriter
 from stillhouse.errors import InputError
-from stillhouse.provenance.files import write_json, write_parquet
-from stillhouse.study.datasets import Dataset, Source
+from stillhouse.provenance.files import write_json
+from stillhouse.study.datasets import Curriculum, Dataset
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The files of a build, as `build_dataset` takes them."""
+
+    answers: Mapping[str, Path]
+    held_out: list[Path]
+    files: Mapping[str, Path]
+    failures: Mapping[str, Path]
+    others: Mapping[str, Path]
+    tokenizer: Path | None
 
 
 def build_dataset(
@@ -27,18 +56,28 @@ def build_dataset(
     answers: Mapping[str, Path],
     held_out: list[Path],
     output: Path,
-    markers: Mapping[str, Path] | None = None,
+    *,
+    files: Mapping[str, Path] | None = None,
     failures: Mapping[str, Path] | None = None,
+    others: Mapping[str, Path] | None = None,
+    tokenizer: Path | None = None,
+    threads: int = 1,
 ) -> dict[str, Any]:
-    """Build one dataset into the folder `output`: the three splits and report.json.
+    """Build one dataset into the folder `output`: the three splits, dropped.parquet and report.json.
+
+    Each file is written atomically, and its bytes depend neither on `threads` nor on the order of the input rows.
 
     Args:
         settings: name and section of the dataset.
         answers: generation -> its answers.parquet, for every source.
         held_out: prompt files (parquet) of the evaluations to decontaminate against; unused without that setting.
-        output: folder that receives the four files; each is written atomically.
-        markers: markers file as the study names it -> where it lies; others are opened under their own name.
+        output: folder that receives the files.
+        files: markers files and the user's own Python files as the study names them -> where they lie; others are
+            opened under their own name.
         failures: generation -> its failures.parquet, with which the report's flow begins where it is given.
+        others: generation -> answers.parquet of models whose answers may be the rejected side of pairs.
+        tokenizer: folder of the model whose tokenizer counts; needed with `tokens`.
+        threads: threads that work on batches of rows beside the one that reads.
 
     Returns:
         Facts for the record: row counts of the splits and sources, realised shares, warnings.
@@ -47,140 +86,10 @@ def build_dataset(
         InputError: an input is missing or malformed, or the shares cannot be realised.
         RuntimeError: rows were lost or counted twice (a bug).
     """
-    dataset = settings.dataset
-    tally = Tally([SourceTally(source.generation, source.share) for source in dataset.sources])
-    rows: list[Row] = []
-    answered = [_answered(n, source, answers, failures or {}, tally) for n, source in enumerate(dataset.sources)]
-    for number, source in enumerate(dataset.sources):
-        rows.extend(_filtered(answered[number], number, source, dataset, tally, markers or {}))
-    rows = _unleaked(_distinct(rows, dataset, tally), dataset, held_out, tally)
-    mixed = _mixed(_examples(rows, dataset, tally), dataset, tally)
-    splits = _split(mixed, dataset, tally)
-    tally.check()
-    _warn_empty(splits, dataset, tally)
-    return _write(settings, splits, make_report(tally, dataset, splits), Path(output))
-
-
-def _answered(
-    number: int, source: Source, answers: Mapping[str, Path], failures: Mapping[str, Path], tally: Tally
-) -> list[Row]:
-    """Answers of one source; with its failures they are all prompts that the generation was given."""
-    name = source.generation
-    if name not in answers:
-        raise InputError(f"source {number + 1}: no answers were given for generation {name!r}")
-    rows = read_rows(Path(answers[name]), number, name)
-    tally.sources[number].rows_in = len(rows)
-    if name in failures:
-        failed = Counter(f"failed at {stage}" for stage in read_failures(Path(failures[name])))
-        asked = len(rows) + failed.total()
-        tally.flow.enter("generation", asked, len(rows), failed, source=name, unit="prompts")
-    return rows
-
-
-def _filtered(
-    rows: list[Row], number: int, source: Source, dataset: Dataset, tally: Tally, markers: Mapping[str, Path]
-) -> list[Row]:
-    """Rows of one source that pass its filters; every loss is counted by filter and by reason."""
-    books, came = tally.sources[number], len(rows)
-    # Pairs are made of the candidates, whose texts `pairs` checks; the final answer need not be one of them.
-    always = ALWAYS if dataset.format == "sft" else ()
-    for one in (*always, *make_filters(source.filters, markers)):
-        kept = [row for row in rows if one.keep(row.data)]
-        books.dropped[one.reason] += len(rows) - len(kept)
-        books.filters.append({"filter": one.label, "dropped": len(rows) - len(kept)})
-        rows = kept
-    tally.flow.enter("filters", came, len(rows), books.dropped, source=source.generation)
-    return rows
-
-
-def _distinct(rows: list[Row], dataset: Dataset, tally: Tally) -> list[Row]:
-    """Rows without repeats, and without duplicate prompts when the study asks for that."""
-    same = ("answer",) if dataset.format == "sft" else ("answer", "draft", "transcript")
-    found = drop_repeats(rows, same)
-    kept, exact, near = found.kept, found.dropped, []
-    if dataset.near_duplicates is not None:
-        normal = drop_exact(kept)
-        nearly = drop_near(normal.kept, dataset.near_duplicates.threshold)
-        kept, exact, near = nearly.kept, [*exact, *normal.dropped], nearly.dropped
-    tally.drop_duplicates(exact, "exact_duplicate")
-    tally.drop_duplicates(near, "near_duplicate")
-    tally.flow.enter("duplicates", len(rows), len(kept), {"exact_duplicate": len(exact), "near_duplicate": len(near)})
-    return kept
-
-
-def _unleaked(rows: list[Row], dataset: Dataset, held_out: list[Path], tally: Tally) -> list[Row]:
-    """Rows that no held-out prompt leaks into."""
-    if dataset.decontaminate is None:
-        return rows
-    kept, hits = decontaminate(rows, read_prompts(held_out), dataset.decontaminate)
-    tally.drop((hit.row for hit in hits), "decontamination")
-    tally.hits.extend(hits)
-    tally.flow.enter("decontamination", len(rows), len(kept), {"decontamination": len(hits)})
-    return kept
-
-
-def _examples(rows: list[Row], dataset: Dataset, tally: Tally) -> list[list[Example]]:
-    """Examples of every source, in the order of the sources."""
-    by_source = [[row for row in rows if row.source == number] for number in range(len(dataset.sources))]
-    if dataset.format == "sft":
-        return [[_sft_example(row) for row in own] for own in by_source]
-    made = [make_pairs(own, dataset.pairs) for own in by_source]
-    for number, paired in enumerate(made):
-        tally.enter_pairs(number, paired)
-    without, dropped = sum(len(one.without) for one in made), sum((one.dropped for one in made), Counter[str]())
-    tally.flow.enter("pairing", len(rows), len(rows) - without, {"no_pair": without})
-    considered, kept = sum(one.considered for one in made), sum(len(one.examples) for one in made)
-    tally.flow.enter("pairs", considered, kept, dropped, unit="pairs")
-    return [paired.examples for paired in made]
-
-
-def _sft_example(row: Row) -> Example:
-    completion = [{"role": "assistant", "content": row.data["answer"]}]
-    columns = {**row.ancestry(), "prompt": row.prompt.chat(), "completion": completion}
-    return Example(row.source, row.prompt.prompt_id, row.key[2:], columns)
-
-
-def _mixed(offered: list[list[Example]], dataset: Dataset, tally: Tally) -> list[Example]:
-    """Examples of all sources in the shares that the study wants."""
-    mix = plan_mix([len(own) for own in offered], [source.share for source in dataset.sources])
-    tally.warn_short(mix)
-    mixed: list[Example] = []
-    for number, (own, count) in enumerate(zip(offered, mix.counts, strict=True)):
-        taken = sample(own, count, dataset.split.seed)
-        tally.enter_mix(number, taken, own)
-        mixed.extend(taken)
-    came = sum(map(len, offered))
-    tally.flow.enter("mix", came, len(mixed), {"not_sampled": came - len(mixed)}, unit=_unit(dataset))
-    return mixed
-
-
-def _unit(dataset: Dataset) -> str:
-    return "answers" if dataset.format == "sft" else "pairs"
-
-
-def _split(examples: list[Example], dataset: Dataset, tally: Tally) -> dict[SplitName, list[Example]]:
-    """The three splits, each in file order."""
-    assigned = assign_splits((one.prompt_id for one in examples), dataset.split)
-    ordered = arrange(examples, dataset.order, dataset.split.seed)
-    splits = {name: [one for one in ordered if assigned[one.prompt_id] == name] for name in SPLITS}
-    tally.flow.enter("splits", len(examples), sum(map(len, splits.values())), {}, unit=_unit(dataset))
-    return splits
-
-
-def _warn_empty(splits: Mapping[SplitName, list[Example]], dataset: Dataset, tally: Tally) -> None:
-    if dataset.split.train > 0 and not splits["train"]:
-        tally.warnings.append("the train split is empty: nothing can be trained on this dataset")
-    for text in tally.warnings:
+    inputs = _Inputs(answers, held_out, files or {}, failures or {}, others or {}, tokenizer)
+    report = _Build(settings.dataset, inputs, threads).run(Path(output))
+    for text in report["warnings"]:
         logger.warning("%s", text)
-
-
-def _write(
-    settings: BuildSettings, splits: Mapping[SplitName, list[Example]], report: dict[str, Any], output: Path
-) -> dict[str, Any]:
-    """Write the four files; returns the facts for the record."""
-    for name, examples in splits.items():
-        write_parquet(output / f"{name}.parquet", [one.columns for one in examples], SCHEMAS[settings.dataset.format])
-    write_json(output / "report.json", report)
     logger.info("%s: %d rows, %s", settings.name, report["rows"], report["splits"])
     told = ("generation", "rows_in", "rows_kept", "realised_share")
     return {
@@ -190,3 +99,123 @@ def _write(
         "flow": report["flow"],
         "warnings": report["warnings"],
     }
+
+
+class _Build:
+    """One build: its settings and inputs, read or checked before the first row is."""
+
+    def __init__(self, dataset: Dataset, inputs: _Inputs, threads: int) -> None:
+        self._dataset = dataset
+        self._threads = threads
+        self._form: Format = FORMATS[dataset.format]
+        self._inputs = inputs
+        self._flow = Flow()
+        self._counter = self._token_counter()
+        self._held_out: list[Prompt] = read_prompts(inputs.held_out) if dataset.decontaminate else []
+        leaks = HeldOut(self._held_out, dataset.decontaminate) if dataset.decontaminate else None
+        self._scanner = Scanner(dataset, inputs.files, leaks, self._counter)
+        self._answers = Answers.of(dataset.sources, inputs.answers, self._scanner.columns)
+        self._context = FormatContext(dataset, self._others(), self._scanner.filters)
+
+    def run(self, output: Path) -> dict[str, Any]:
+        """Everything; returns the report."""
+        self._enter_generations()
+        scan = self._scanner.scan(self._answers, self._threads)
+        duplicates, hits = self._drop(scan)
+        examples = self._examples(scan)
+        alike = self._alike(scan)
+        choice = choose(examples, scan.facts, scan.fates, self._dataset, alike, scan.levels.words)
+        settle_rows(examples, choice, scan.facts, scan.fates, self._form.without)
+        books = source_books(scan, examples, choice, self._dataset, self._form)
+        enter_flow(self._flow, scan, examples, choice, self._dataset, self._form)
+        self._flow.check()
+        for number, one in enumerate(books):
+            one.check(number)
+        place = scan.facts.place
+        details = Details(self._answers, duplicates, hits, choice.straddlers, self._held_out, place)
+        report = make_report(self._dataset, scan, examples, choice, books, self._flow, details, duplicates)
+        self._write(output, scan, Entries.of(examples, choice), details)
+        self._check_files(output, scan, examples, choice)
+        report["tokens"] = self._token_statistics(output, report)
+        write_json(output / "report.json", report)
+        return report
+
+    def _token_counter(self) -> Any:
+        """The tokenizer, where the study wants lengths in tokens."""
+        if self._dataset.tokens is None:
+            return None
+        if self._inputs.tokenizer is None:
+            raise InputError(f"tokens: no tokenizer of model {self._dataset.tokens.model!r} was given")
+        from stillhouse.datasets.tokens import Counter as TokenCounter
+
+        return TokenCounter(self._inputs.tokenizer)
+
+    def _others(self) -> dict[str, dict[tuple[str, int], str]]:
+        wanted = self._dataset.pairs.generations if self._dataset.format == "preference" else []
+        missing = [name for name in wanted if name not in self._inputs.others]
+        if missing:
+            raise InputError(f"pairs.rejected: no answers were given for generation {missing[0]!r}")
+        return {name: read_others(Path(self._inputs.others[name])) for name in wanted}
+
+    def _enter_generations(self) -> None:
+        """With the failures of a generation its answers are all prompts that it was given."""
+        starts = self._answers.starts
+        for number, source in enumerate(self._dataset.sources):
+            if source.generation in self._inputs.failures:
+                stages = read_failures(Path(self._inputs.failures[source.generation]))
+                failed = Counter(f"failed at {stage}" for stage in stages)
+                rows = starts[number + 1] - starts[number]
+                name = source.generation
+                self._flow.enter("generation", rows + len(stages), rows, failed, source=name, unit="prompts")
+
+    def _drop(self, scan: Scan) -> tuple[Duplicates, list[Hit]]:
+        """Duplicates and leaks."""
+        near = self._dataset.near_duplicates
+        duplicates = order_and_repeats(scan, self._answers, self._dataset, self._scanner.columns)
+        if near is not None:
+            drop_duplicates(scan, self._answers, near, duplicates, self._threads)
+        return duplicates, [scan.hits[number] for number in drop_leaks(scan)]
+
+    def _examples(self, scan: Scan) -> Examples:
+        order = self._dataset.order
+        by_tokens = self._dataset.share_of == "tokens" or (isinstance(order, Curriculum) and order.by == "tokens")
+        count: CountTokens | None = self._counter.count_rows if by_tokens else None
+        if self._form.table is not None and count is None:
+            return one_a_row(scan.facts)
+        return make_examples(self._answers, scan.facts, self._form, self._context, count)
+
+    def _alike(self, scan: Scan) -> Alike | None:
+        if scan.grouping is None:
+            return None
+        return Alike(scan.grouping.pairs(Texts(self._answers, "prompt", self._threads), scan.facts.alive))
+
+    def _write(self, output: Path, scan: Scan, entries: Entries, details: Details) -> None:
+        writer = SplitWriter(self._form, self._context, scan.rich)
+        writer.write(output, self._answers, scan.facts, scan.fates, entries, details, self._threads)
+
+    def _check_files(self, output: Path, scan: Scan, examples: Examples, choice: Choice) -> None:
+        """Rows behind the splits and dropped rows are all rows, and the files hold them."""
+        told = np.zeros(len(scan.facts), bool)
+        told[examples.row[choice.example]] = True
+        behind = int(told.sum())
+        kept = int((scan.facts.fate == ALIVE).sum())
+        files = {name: pq.read_metadata(output / f"{name}.parquet").num_rows for name in (*SPLITS, "dropped")}
+        written = sum(files[name] for name in SPLITS)
+        if behind != kept or kept + files["dropped"] != len(scan.facts) or written != len(choice.example):
+            raise RuntimeError(f"{len(scan.facts)} rows in, {kept} kept, {behind} behind the splits; files: {files}")
+
+    def _token_statistics(self, output: Path, report: dict[str, Any]) -> dict[str, Any] | None:
+        """Lengths in tokens out of the written splits; fills the realised mix by tokens where it is told by rows alone."""
+        if self._dataset.tokens is None:
+            return None
+        from stillhouse.datasets.tokens import statistics
+
+        splits = {name: output / f"{name}.parquet" for name in SPLITS}
+        found = statistics(self._counter, splits, self._dataset.tokens.max_length)
+        shares = {one["generation"]: one["share_of_tokens"] for one in found["mix"]}
+        sources = report["mix"]["sources"]
+        for source in sources:
+            alone = sum(one["generation"] == source["generation"] for one in sources) == 1
+            if source["tokens"] is None and alone:
+                source["tokens"] = shares.get(source["generation"], 0.0)
+        return found

@@ -1,23 +1,38 @@
 """Keeps held-out prompts out of the training rows.
 
-Four tests, the strongest that hits is told: `identical` normal form; a shared run of words (`ngram`); Jaccard
-of 3-word `shingles`; Jaccard of `content` words. The last is for short everyday prompts, where a changed
-opening ("What's ..." for "Tell me ...") leaves few shingles in common and no long run.
+Five tests, the strongest that hits is told: `identical` normal form; a shared run of words (`ngram`); Jaccard of 3-word
+`shingles`; `dilution`: most shingles of a longer held-out prompt stand in the row, with other words among them;
+Jaccard of `content` words. The last is for short everyday prompts, where a changed opening ("What's ..." for
+"Tell me ...") leaves few shingles in common and no long run.
+
+`HeldOut.judge` is the truth for one text. Where there are many, a kernel first clears those that cannot be near to
+any held-out prompt, by hashes of the same features.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain
+from threading import Lock
+from typing import Any, NamedTuple
 
-from stillhouse.datasets.rows import Prompt, Row
-from stillhouse.datasets.text import normal_form, runs, shingles
+import numpy as np
+import pyarrow as pa
+
+from stillhouse.datasets import kernels, leak_index
+from stillhouse.datasets.hashing import SHINGLE, run_hashes, word_hash, word_hashes
+from stillhouse.datasets.kernels import Tokens
+from stillhouse.datasets.rows import Prompt
+from stillhouse.datasets.text import runs, words
 from stillhouse.study.datasets import Decontaminate
 
 # A held-out prompt shorter than the n-gram still counts as shared when the row holds all of it.
 MIN_CONTAINED_WORDS = 4
 # Two shared content words are a topic ("capital", "france"), three are nearly always a question.
 MIN_CONTENT_WORDS = 3
+# A held-out prompt counts as diluted when it is so long and so much of it stands in the row.
+MIN_DILUTED_WORDS = 8
+DILUTION = 0.8
 
 # Words that say how to answer or hold a sentence together, not what is asked.
 _FRAME_WORDS = (
@@ -32,19 +47,26 @@ _FRAME = frozenset(_FRAME_WORDS.split())
 _VOWELS = frozenset("aeiouy")
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A dropped row, the held-out prompt that it is too near to, by which test and how near (0 to 1)."""
+class Hit(NamedTuple):
+    """A row that is too near to a held-out prompt (its number), by which test and how near (0 to 1).
 
-    row: Row
-    held_out: Prompt
+    For `dilution` the similarity is the share of the held-out prompt's shingles that stand in the row, for `content`
+    the Jaccard similarity of content words, otherwise that of shingles.
+    """
+
+    row: int
+    held_out: int
     test: str
     similarity: float
 
 
 def content_words(text: str) -> frozenset[str]:
     """Stems of the words that carry the matter of `text`, in any order."""
-    return frozenset(_stem(word) for word in normal_form(text).split() if word not in _FRAME)
+    return _content_of(words(text))
+
+
+def _content_of(words: Sequence[str]) -> frozenset[str]:
+    return frozenset(_stem(word) for word in words if word not in _FRAME)
 
 
 def _stem(word: str) -> str:
@@ -67,70 +89,160 @@ class _Features:
     """What is compared of one text: sets of word runs, of shingles and of content words."""
 
     def __init__(self, text: str, ngram: int) -> None:
-        self.normal = normal_form(text)
-        self.words = self.normal.split()
-        self.sets: tuple[frozenset, frozenset, frozenset] = (
-            frozenset(runs(self.words, ngram)),
-            shingles(text),
-            content_words(text),
-        )
+        self.words = words(text)
+        self.normal = " ".join(self.words)
+        self.runs = frozenset(runs(self.words, ngram))
+        self.shingles = frozenset(runs(self.words, min(SHINGLE, len(self.words))))
+        self.content = _content_of(self.words)
+
+    @property
+    def long(self) -> bool:
+        """Whether the prompt is long enough to be looked for in a diluted form."""
+        return len(self.words) >= MIN_DILUTED_WORDS
 
 
 class HeldOut:
-    """Held-out prompts, indexed by what a row could share with them."""
+    """Held-out prompts, indexed by what a row could share with them.
 
-    def __init__(self, prompts: list[Prompt], settings: Decontaminate) -> None:
+    Args:
+        prompts: the held-out prompts; hits name them by their place in this list, equally near ones by the first.
+        settings: the study's bounds; a bound that is null turns its test off.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], settings: Decontaminate) -> None:
         self.settings = settings
-        self._prompts = prompts
         self._features = [_Features(prompt.text, settings.ngram) for prompt in prompts]
-        self._indexes: tuple[dict[object, list[int]], ...] = (defaultdict(list), defaultdict(list), defaultdict(list))
-        for number, features in enumerate(self._features):
-            for index, values in zip(self._indexes, features.sets, strict=True):
-                for value in values:
-                    index[value].append(number)
+        self._runs = _holders(one.runs for one in self._features)
+        self._shingles = _holders(one.shingles for one in self._features)
+        self._stems = _holders(one.content for one in self._features)
+        self._stem_counts = np.array([len(one.content) for one in self._features], np.int64)
+        self._lock = Lock()
 
-    def hit(self, row: Row) -> Hit | None:
-        """The nearest held-out prompt when it is too near, else None. Every user turn of the row counts."""
-        found = (one for text in row.prompt.turns for one in self._near(_Features(text, self.settings.ngram)))
-        strength, similarity, number = max(found, default=(0, 0.0, 0))
-        return Hit(row, self._prompts[-number], _TESTS[strength], round(similarity, 4)) if strength else None
+    def hits(self, turns: pa.StringArray | Sequence[Sequence[str]], words: Tokens | None = None) -> list[Hit]:
+        """Rows that are too near to a held-out prompt, in their order, each with the strongest and nearest hit.
+
+        Args:
+            turns: one text a row; or of every row all texts that count (the conversation and each user turn).
+            words: those of the texts, where they are known and there is one text a row.
+        """
+        texts, rows = (turns, range(len(turns))) if isinstance(turns, pa.Array) else _flattened(turns)
+        if not self._features:
+            return []
+        found: dict[int, tuple[int, float, int]] = {}
+        for place in self._suspects(texts, words):
+            judged = self.judge(texts[place].as_py())
+            if judged is not None:
+                found[rows[place]] = max(judged, found.get(rows[place], judged))
+        return [Hit(row, -number, _TESTS[test], round(near, 4)) for row, (test, near, number) in sorted(found.items())]
+
+    def _suspects(self, texts: pa.StringArray, words: Tokens | None) -> list[int]:
+        if not kernels.worth(len(texts)):
+            return list(range(len(texts)))
+        with self._lock:  # made once, by the first thread that needs it
+            index = self._index
+        return kernels.suspects(words or kernels.tokens(texts), index).tolist()
+
+    def judge(self, text: str) -> tuple[int, float, int] | None:
+        """Strength of the test, similarity and negated number of the nearest held-out prompt, None when none is near.
+
+        The number is negated, so that the largest of several is the strongest, nearest and first.
+        """
+        return max(self._near(_Features(text, self.settings.ngram)), default=None)
 
     def _near(self, row: _Features) -> Iterator[tuple[int, float, int]]:
-        """Strength of the test, similarity and number of every held-out prompt that is hit; the number is negated,
-        so that the largest hit is the strongest, nearest and first."""
-        in_runs, in_shingles, in_content = (
-            Counter(chain.from_iterable(index.get(value, ()) for value in values))
-            for index, values in zip(self._indexes, row.sets, strict=True)
-        )
+        in_runs = {number for run in row.runs for number in self._runs.get(run, ())}
+        in_shingles = Counter(chain.from_iterable(self._shingles.get(one, ()) for one in row.shingles))
         for number, shared in in_shingles.items():
             held_out = self._features[number]
-            near = shared / (len(row.sets[1]) + len(held_out.sets[1]) - shared)
+            near = shared / (len(row.shingles) + len(held_out.shingles) - shared)
             if row.normal == held_out.normal:
                 yield _IDENTICAL, 1.0, -number
             elif number in in_runs or self._contains(row, held_out):
                 yield _NGRAM, near, -number
-            elif near >= self.settings.threshold:
+            elif near >= _bound(self.settings.threshold):
                 yield _SHINGLES, near, -number
-        for number, shared in in_content.items():
-            near = shared / (len(row.sets[2]) + len(self._features[number].sets[2]) - shared)
-            if shared >= MIN_CONTENT_WORDS and near >= self.settings.content:
-                yield _CONTENT, near, -number
-        for number in in_runs.keys() - in_shingles.keys():  # only runs of two words share no shingle
+            elif held_out.long and shared >= DILUTION * len(held_out.shingles):
+                yield _DILUTION, shared / len(held_out.shingles), -number
+        for number in in_runs - in_shingles.keys():  # only runs of two words share no shingle
             yield _NGRAM, 0.0, -number
+        yield from self._near_by_content(row)
+
+    def _near_by_content(self, row: _Features) -> Iterator[tuple[int, float, int]]:
+        found = [self._stems[stem] for stem in row.content if stem in self._stems]
+        shared = np.bincount(np.array([*chain.from_iterable(found)], np.int64), minlength=len(self._features))
+        for number in np.flatnonzero(shared >= MIN_CONTENT_WORDS).tolist():
+            both = int(shared[number])
+            near = both / (len(row.content) + int(self._stem_counts[number]) - both)
+            if near >= _bound(self.settings.content):
+                yield _CONTENT, near, -number
 
     def _contains(self, row: _Features, held_out: _Features) -> bool:
         """Whether the row holds the whole of a held-out prompt that is too short for an n-gram."""
         short = MIN_CONTAINED_WORDS <= len(held_out.words) < self.settings.ngram
         return short and f" {held_out.normal} " in f" {row.normal} "
 
+    @cached_property
+    def _index(self) -> leak_index.Index:
+        features, settings = self._features, self.settings
+        # short prompts are looked for by their first words only: a superset of what holds all of them
+        short = (one.words for one in features if MIN_CONTAINED_WORDS <= len(one.words) < settings.ngram)
+        stems = self._stems if settings.content is not None else {}
+        return leak_index.Index(
+            ngram=settings.ngram,
+            runs=leak_index.open_table({_run_hash(run) for run in self._runs}),
+            contained=MIN_CONTAINED_WORDS,
+            shorts=leak_index.open_table({_run_hash(own[:MIN_CONTAINED_WORDS]) for own in short}),
+            shingles=leak_index.table(self._shingles, {one: [_run_hash(one)] for one in self._shingles}),
+            shingle_counts=np.array([len(one.shingles) for one in features], np.int64),
+            threshold=_bound(settings.threshold),
+            long=np.array([one.long for one in features], np.bool_),
+            dilution=DILUTION,
+            stems=leak_index.table(stems, {stem: map(word_hash, forms_of(stem)) for stem in stems}),
+            stem_counts=self._stem_counts,
+            most_stems=int(self._stem_counts.max(initial=0)),
+            content=_bound(settings.content),
+            least_content=MIN_CONTENT_WORDS,
+            frame=leak_index.open_table(map(word_hash, _FRAME)),
+        )
 
-_CONTENT, _SHINGLES, _NGRAM, _IDENTICAL = 1, 2, 3, 4
-_TESTS = {_CONTENT: "content", _SHINGLES: "shingles", _NGRAM: "ngram", _IDENTICAL: "identical"}
+
+def _holders(sets: Iterable[frozenset]) -> dict[Any, list[int]]:
+    """By each value the numbers of the sets that hold it."""
+    found: dict[Any, list[int]] = defaultdict(list)
+    for number, one in enumerate(sets):
+        for value in one:
+            found[value].append(number)
+    return dict(found)
 
 
-def decontaminate(rows: list[Row], held_out: list[Prompt], settings: Decontaminate) -> tuple[list[Row], list[Hit]]:
-    """Rows that stay, in their order, and the hits of those that go."""
-    index = HeldOut(held_out, settings)
-    hits = [index.hit(row) for row in rows]
-    kept = [row for row, hit in zip(rows, hits, strict=True) if hit is None]
-    return kept, [hit for hit in hits if hit is not None]
+def _run_hash(run: Sequence[str]) -> int:
+    return int(run_hashes(word_hashes(run), len(run))[0])
+
+
+_CONTENT, _DILUTION, _SHINGLES, _NGRAM, _IDENTICAL = 1, 2, 3, 4, 5
+_TESTS = {
+    _CONTENT: "content",
+    _DILUTION: "dilution",
+    _SHINGLES: "shingles",
+    _NGRAM: "ngram",
+    _IDENTICAL: "identical",
+}
+
+
+def _bound(setting: float | None) -> float:
+    """A bound that no similarity reaches where the test is off."""
+    return 2.0 if setting is None else setting
+
+
+def _flattened(turns: Sequence[Sequence[str]]) -> tuple[pa.StringArray, list[int]]:
+    """All texts, and of each the row that it is of."""
+    rows = [row for row, texts in enumerate(turns) for _ in texts]
+    return pa.array(list(chain.from_iterable(turns)), pa.string()), rows
+
+
+def forms_of(stem: str) -> frozenset[str]:
+    """All words that have this stem: what `_stem` does, backwards."""
+    bases = {stem, stem + "e", stem + stem[-1:]}
+    words = {base + ending for base in bases for ending in ("", "ing", "ed", "es", "s")}
+    words |= {base[:-1] + "ies" for base in bases if base.endswith("y")}
+    return frozenset(word for word in words if _stem(word) == stem)

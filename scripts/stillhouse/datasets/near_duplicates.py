@@ -1,117 +1,156 @@
-"""Duplicate prompts: the same by normal form, or nearly the same by word shingles.
+"""Near-duplicates by word shingles: MinHash bands propose rows, exact Jaccard similarity decides.
 
-MinHash with banding (rensa) proposes pairs, exact Jaccard decides, and connected pairs make a cluster. Of
-a cluster the row of the earliest source with the smallest prompt_id stays, whatever the order of the rows.
+Two passes over the texts. The first keeps a few hashes a row (`Signatures`); the second fetches only the texts of
+rows that meet another in a band. Then rows are taken in a stated order, and one goes only if it is too similar to a
+row that stays.
 """
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
-from rensa import RMinHash, RMinHashLSH
+import numpy as np
+import pyarrow as pa
 
-from stillhouse.datasets.rows import Row
-from stillhouse.datasets.text import Shingle, jaccard, normal_form, shingles
+from stillhouse.datasets import kernels
+from stillhouse.datasets.hashing import Banding
+from stillhouse.datasets.kernels import Tokens
 
-PERMUTATIONS = 256
-HASH_SEED = 42
-MISSED = 1e-9
-"""Accepted chance that a pair right at the threshold is never proposed."""
+BLOCK_ROWS = 10_000
+"""Fewest texts of the second pass that are compared at once, as far as there are so many."""
+
+Texts = Callable[[np.ndarray], Iterable[pa.StringArray]]
+"""Gives the texts of rows (int64, ascending) in their order, in parts of any size."""
+
+
+class Signatures:
+    """What is kept of every text: for 128 permutations and threshold 0.85 it is 168 bytes.
+
+    Args:
+        threshold: Jaccard similarity of 3-word shingles from which texts are near-duplicates.
+        permutations: hash functions of a signature.
+    """
+
+    def __init__(self, threshold: float, permutations: int) -> None:
+        self.banding = Banding(threshold, permutations)
+        self._rows: list[np.ndarray] = []
+        self._bands: list[np.ndarray] = []
+        self._count = 0
+
+    def bands_of(self, words: Tokens) -> np.ndarray:
+        """What is kept of texts, to be given to `add`; may be called from any thread."""
+        return kernels.band_hashes(words, self.banding)
+
+    def add(self, bands: np.ndarray, alive: np.ndarray | None = None) -> None:
+        """Take the next texts; they are numbered on.
+
+        Args:
+            bands: `bands_of` those that are `alive`.
+            alive: one bool a text, None: all are; the others are counted only.
+        """
+        kept = np.arange(len(bands)) if alive is None else np.flatnonzero(alive)
+        self._rows.append(kept + self._count)
+        self._bands.append(bands)
+        self._count += len(bands) if alive is None else len(alive)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the signatures take."""
+        return sum(part.nbytes for part in (*self._rows, *self._bands))
+
+    def pairs(self, texts: Texts, alive: np.ndarray | None = None) -> "Pairs":
+        """What may be similar, with the shingles that decide it.
+
+        Args:
+            texts: asked once for the texts of all rows that met another.
+            alive: one bool for every row added; the others, lost since they were added, are left out.
+        """
+        rows = np.concatenate(self._rows) if self._rows else np.empty(0, np.int64)
+        chosen = None if alive is None else alive[rows]
+        rows = rows if chosen is None else rows[chosen]
+        meetings = []
+        for band in range(self.banding.bands):
+            column = np.concatenate([part[:, band] for part in self._bands]) if self._bands else np.empty(0, np.uint64)
+            meetings.append(_meetings(rows, column if chosen is None else column[chosen]))
+        proposed = np.zeros(self._count, bool)
+        for met in meetings:
+            proposed[met.rows] = True
+        candidates = np.flatnonzero(proposed)
+        groups = np.full((len(candidates), self.banding.bands), -1, np.int64)
+        begin = 0
+        for band, met in enumerate(meetings):
+            groups[np.searchsorted(candidates, met.rows), band] = met.groups + begin
+            begin += met.groups.max(initial=-1) + 1
+        return Pairs(self.banding.threshold, candidates, groups, _fetched(candidates, texts))
 
 
 @dataclass(frozen=True)
-class Duplicate:
-    """A dropped row, the row that stays in its place, and how alike the prompts are (0 to 1).
+class _Meetings:
+    """Rows that meet another in one band, and the number of the group in which each of them does."""
 
-    A row may hang on the kept one by a chain of others; then `similarity` can lie below the threshold.
-    """
+    rows: np.ndarray
+    groups: np.ndarray
 
-    row: Row
-    kept: Row
-    similarity: float
+
+def _meetings(rows: np.ndarray, hashes: np.ndarray) -> _Meetings:
+    places = np.argsort(hashes)
+    ordered = hashes[places]
+    same = ordered[1:] == ordered[:-1]
+    met = np.append(same, False) | np.append(False, same)
+    groups = np.cumsum(np.append(False, ~same)[met[: len(ordered)]]) if len(ordered) else places
+    return _Meetings(rows[places[met[: len(ordered)]]], groups)
+
+
+def _fetched(rows: np.ndarray, texts: Texts) -> kernels.ShingleSets:
+    found = [kernels.shingle_sets(kernels.tokens(block)) for block in _blocks(texts(rows))]
+    counts = [np.diff(sets.starts) for sets in found]
+    values = np.concatenate([sets.values for sets in found] or [np.empty(0, np.uint64)])
+    return kernels.ShingleSets(values, np.concatenate([[0], *counts]).astype(np.int64).cumsum())
+
+
+def _blocks(parts: Iterable[pa.StringArray]) -> Iterator[pa.StringArray]:
+    """The same texts in blocks; the last takes what is left, as few texts would go the slow way."""
+    waiting: list[pa.StringArray] = []
+    count = 0
+    for part in parts:
+        waiting.append(part)
+        count += len(part)
+        if count >= 2 * BLOCK_ROWS:
+            whole = pa.concat_arrays(waiting)
+            yield whole[:BLOCK_ROWS]
+            waiting, count = [whole[BLOCK_ROWS:]], count - BLOCK_ROWS
+    if waiting:
+        yield pa.concat_arrays(waiting)
 
 
 @dataclass(frozen=True)
-class Deduplicated:
-    """Rows that stay, in the order of their keys, and those that go."""
+class Pairs:
+    """Rows that met another in a band and so are proposed for a closer look, ascending; the group of each in each band (-1: none); and their shingles.
 
-    kept: list[Row]
-    dropped: list[Duplicate]
-
-
-def drop_repeats(rows: list[Row], columns: tuple[str, ...]) -> Deduplicated:
-    """Drop rows whose prompt and text `columns` (the answer, say) all stand already in an earlier row."""
-    return _drop_by(rows, lambda row: (row.prompt.messages, *(row.data[column].strip() for column in columns)))
-
-
-def drop_exact(rows: list[Row]) -> Deduplicated:
-    """Drop rows whose prompt has the normal form of an earlier row's prompt."""
-    return _drop_by(rows, lambda row: normal_form(row.prompt.text))
-
-
-def _drop_by(rows: list[Row], identity: Callable[[Row], Hashable]) -> Deduplicated:
-    first: dict[Hashable, Row] = {}
-    kept, dropped = [], []
-    for row in sorted(rows, key=lambda row: row.key):
-        winner = first.setdefault(identity(row), row)
-        if winner is row:
-            kept.append(row)
-        else:
-            dropped.append(Duplicate(row, winner, 1.0))
-    return Deduplicated(kept, dropped)
-
-
-def drop_near(rows: list[Row], threshold: float) -> Deduplicated:
-    """Drop all but the first row of every cluster of prompts with a shingle Jaccard of at least `threshold`.
-
-    Below a threshold of about 0.08 some pairs may be missed, as no banding proposes them all.
+    Which of them really are similar is found out while rows are kept or dropped: of ten thousand rows alike, each is
+    compared with the one that stays, not with all.
     """
-    ordered = sorted(rows, key=lambda row: row.key)
-    sets = [shingles(row.prompt.text) for row in ordered]
-    parents = list(range(len(ordered)))
-    for first, second in similar_pairs(sets, threshold):
-        low, high = sorted((_root(parents, first), _root(parents, second)))
-        parents[high] = low
-    kept, dropped = [], []
-    for number, row in enumerate(ordered):
-        root = _root(parents, number)
-        if root == number:
-            kept.append(row)
-        else:
-            dropped.append(Duplicate(row, ordered[root], jaccard(sets[number], sets[root])))
-    return Deduplicated(kept, dropped)
+
+    threshold: float
+    rows: np.ndarray
+    groups: np.ndarray = field(repr=False)
+    shingles: kernels.ShingleSets = field(repr=False)
 
 
-def _root(parents: list[int], node: int) -> int:
-    while parents[node] != node:
-        parents[node] = parents[parents[node]]
-        node = parents[node]
-    return node
+def keep_first(pairs: Pairs, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keep the first of similar rows.
 
+    Args:
+        pairs: what `Signatures.pairs` found.
+        order: rows (int64) in the order in which they are to be kept; those that are not in it take no part.
 
-def similar_pairs(sets: list[frozenset[Shingle]], threshold: float) -> list[tuple[int, int]]:
-    """Pairs of positions (first < second) whose Jaccard similarity is at least `threshold`, sorted."""
-    # Rensa takes texts; a shingle's words hold no spaces, so joining loses nothing.
-    texts = [sorted(" ".join(shingle) for shingle in one) for one in sets]
-    sketches = RMinHash.from_token_sets(texts, PERMUTATIONS, HASH_SEED)
-    index = RMinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, num_bands=bands_for(threshold))
-    index.insert_many(sketches)
-    proposed = {
-        (number, other) if number < other else (other, number)
-        for number, found in enumerate(index.query_all(sketches))
-        for other in found
-        if other != number
-    }
-    return sorted(pair for pair in proposed if jaccard(sets[pair[0]], sets[pair[1]]) >= threshold)
-
-
-def bands_for(threshold: float) -> int:
-    """Fewest bands of `PERMUTATIONS` rows that miss a pair at `threshold` with a chance of at most `MISSED`.
-
-    A pair of similarity t agrees in all r rows of one band with t**r, so b bands miss it with (1 - t**r)**b
-    (Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, chapter 3).
+    Returns:
+        Dropped rows in that order; for each the earliest row that stays and is at least as similar as the threshold,
+        of those that it met; and how similar the two are (0 to 1).
     """
-    for rows in (32, 16, 8, 4, 2):
-        bands = PERMUTATIONS // rows
-        if (1.0 - threshold**rows) ** bands <= MISSED:
-            return bands
-    return PERMUTATIONS
+    if not len(pairs.rows):
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64)
+    places = np.searchsorted(pairs.rows, order).clip(max=len(pairs.rows) - 1)
+    taken = places[pairs.rows[places] == order]
+    kept, near = kernels.choose(taken, pairs.groups, pairs.shingles, pairs.threshold)
+    dropped = taken[kept[taken] >= 0]
+    return pairs.rows[dropped], pairs.rows[kept[dropped]], near[dropped]

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from stillhouse.study.base import Name, Section
-from stillhouse.study.datasets import Dataset
+from stillhouse.study.datasets import Dataset, OutputForm
 
 
 class BuildSettings(Section):
@@ -20,3 +20,4 @@ class CardSettings(BuildSettings):
 
     front: dict[str, Any] = Field(description="license, language: what the front matter takes of the study")
     parties: list[dict[str, Any]] = Field(description="prompt sets and models behind it, with licence and terms")
+    outputs: list[OutputForm] = Field([], description="other forms that the splits are written in")

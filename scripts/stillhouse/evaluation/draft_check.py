@@ -18,7 +18,7 @@ from stillhouse.evaluation.rows import Row
 from stillhouse.evaluation.settings import CheckSettings
 from stillhouse.evaluation.statistics import POINTS, complete_pairs, estimate, mean, sign_test
 from stillhouse.llm.client import Client
-from stillhouse.provenance.files import read_parquet_rows, write_parquet
+from stillhouse.provenance.files import parquet_columns, read_parquet_rows, write_parquet
 
 FINAL, DRAFT = "final", "draft"
 ANSWERED = ["prompt_id", "set", "id", "category", "prompt", "answer", "draft"]
@@ -42,7 +42,7 @@ def check_drafts(
     no judge. Facts: numbers of prompts, of identical ones, of verdicts, unscored ones and failed calls. Raises
     `InputError` for a bad template, `EvaluationError` when a judge is out.
     """
-    rows = sorted(read_parquet_rows(answers, ANSWERED), key=_place)[: settings.limit]
+    rows = sorted(_first_samples(answers), key=_place)[: settings.limit]
     changed = [row for row in rows if row["answer"] != row["draft"]]
     judges = [clients[judge] for judge in sorted(set(settings.judges))]
     verdicts = judge_row_pairs([_pair(row) for row in changed], judges, settings.sampling, read_template(template))
@@ -51,6 +51,12 @@ def check_drafts(
     found += [_identical(row) for row in rows if row["answer"] == row["draft"]]
     write_parquet(target, sorted(found, key=_order), CHECK)
     return {"prompts": len(rows), "identical": len(rows) - len(changed), **verdict_facts(verdicts)}
+
+
+def _first_samples(answers: Path) -> list[Row]:
+    """One answer a prompt: the first of several samples. Older files have no column for them."""
+    columns = [*ANSWERED, "sample"] if "sample" in parquet_columns(answers) else ANSWERED
+    return [row for row in read_parquet_rows(answers, columns) if not row.get("sample")]
 
 
 def _place(row: Row) -> tuple[str, str]:

@@ -10,7 +10,8 @@ import gguf
 from gguf.scripts.gguf_new_metadata import MetadataDetails, copy_with_new_metadata
 
 from stillhouse.errors import ExportError
-from stillhouse.llm.weights import compare_tokenizers
+from stillhouse.exports.base import check_base
+from stillhouse.exports.gates import check_gguf
 from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import atomic_path
 from stillhouse.provenance.logs import run_logged
@@ -27,8 +28,8 @@ def converter_folder() -> Path:
 def convert_gguf(folder: Path, target: Path, tools: Path, name: str, metadata: dict[str, str]) -> dict[str, Any]:
     """Convert the model in `folder` to an f16 GGUF named `name` with `metadata` (key -> text) added.
 
-    Raises `ExportError` when the converter fails, or when token ids or rendered chats differ between folder
-    and GGUF.
+    Raises `ExportError` when the converter fails, or when vocabulary, token ids, rendered conversations or end tokens
+    differ between folder and GGUF.
     """
     with atomic_path(target) as temporary:
         raw = temporary.with_suffix(".raw.tmp")
@@ -38,7 +39,7 @@ def convert_gguf(folder: Path, target: Path, tools: Path, name: str, metadata: d
             add_metadata(raw, temporary, {"general.name": name, **metadata})
         finally:
             raw.unlink(missing_ok=True)
-        facts = check_template(folder, temporary)
+        facts = check_gguf(folder, temporary)
     return {**facts, "sha256": digest_file(target), "size": target.stat().st_size}
 
 
@@ -47,8 +48,9 @@ def convert_adapter_gguf(
 ) -> dict[str, Any]:
     """Convert a PEFT adapter to a GGUF that llama.cpp puts on the base's GGUF.
 
-    Raises `ExportError` when the converter fails.
+    Raises `ExportError` when the adapter was not trained on `base`, or when the converter fails.
     """
+    check_base(base, adapter)
     with atomic_path(target) as temporary:
         raw = temporary.with_suffix(".raw.tmp")
         try:
@@ -68,14 +70,6 @@ def add_metadata(source: Path, target: Path, metadata: dict[str, str]) -> None:
     details = {key: MetadataDetails(gguf.GGUFValueType.STRING, value) for key, value in sorted(metadata.items())}
     with redirect_stderr(io.StringIO()):  # it draws a bar there
         copy_with_new_metadata(reader, writer, details, [])
-
-
-def check_template(folder: Path, target: Path) -> dict[str, Any]:
-    """Compare token ids and rendered chats of a model folder and its GGUF; raises `ExportError` where they differ."""
-    compared = compare_tokenizers(folder, target)
-    if compared["differences"]:
-        raise ExportError(f"{target} does not read text as {folder} does: {compared['differences'][0]}")
-    return {"tokens_equal": compared["tokens_equal"], "template_equal": compared["template_equal"]}
 
 
 def export_metadata(recipe: dict[str, Any], key: str) -> dict[str, str]:

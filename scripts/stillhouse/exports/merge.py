@@ -1,6 +1,5 @@
 """Merges an adapter into the full-precision weights that it was trained on."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from peft import PeftModel
 
 from stillhouse.errors import ExportError
+from stillhouse.exports.base import check_base
 from stillhouse.llm.weights import load_model, load_tokenizer, save_model, save_tokenizer, staged_folder
 
 
@@ -15,10 +15,10 @@ def merge_adapter(base: Path, adapter: Path, folder: Path) -> dict[str, Any]:
     """Write base + adapter as one model (safetensors, tokenizer, chat template) into `folder`.
 
     The sum is made in fp32, never in a quantised form. Facts: parameters, and the norms of the base's and
-    the adapter's part of all changed matrices together. Raises `ExportError` when the adapter belongs to
-    another base.
+    the adapter's part of all changed matrices together. Raises `ExportError` when the base is quantised, is not the
+    one that the adapter was trained on, or reads text differently, and when the merge changes nothing.
     """
-    _check_base(base, adapter)
+    check_base(base, adapter)
     model = load_model(base, torch.float32)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items() if tensor.ndim == 2}
     merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
@@ -39,9 +39,3 @@ def merge_adapter(base: Path, adapter: Path, folder: Path) -> dict[str, Any]:
 
 def _norm(tensors: Any) -> float:
     return sum(float(tensor.double().square().sum()) for tensor in tensors) ** 0.5
-
-
-def _check_base(base: Path, adapter: Path) -> None:
-    named = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
-    if Path(named).name != base.name:
-        raise ExportError(f"{adapter} was trained on {named!r}, not on {str(base)!r}")

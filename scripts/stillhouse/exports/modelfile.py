@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
-import llama_cpp
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stillhouse.errors import ExportError
+from stillhouse.exports.gates import check_endings, check_modelfile, open_vocabulary, read_vocabulary
+from stillhouse.exports.go_template import go_string
+from stillhouse.exports.ollama import parse_modelfile
 from stillhouse.llm.weights import PROBE_CHATS
-from stillhouse.provenance.files import write_text
+from stillhouse.provenance.files import atomic_path
 
 START, END = "<|im_start|>", "<|im_end|>"
+MAX_SMOKE_TOKENS = 768
 
 DEFAULT_SYSTEM_PROBE = [{"role": "user", "content": "probe"}]
 
@@ -22,32 +25,28 @@ TEMPLATE = """{{- range $index, $message := .Messages }}
 
 
 def write_modelfile(gguf: Path, target: Path, context: int) -> dict[str, object]:
-    """Write the Modelfile that runs `gguf` (a file beside `target`) in Ollama.
+    """Write the Modelfile that runs `gguf` (a file beside `target`) in Ollama, once it has passed every gate.
 
-    Raises `ExportError` for a chat template that is not ChatML: a wrong template would make the model worse
-    without anybody noticing.
+    Raises `ExportError` for a chat template that is not ChatML, where the written template lays out a conversation
+    differently from the GGUF's own, where an end token is no stop, and when no smoke answer ends by itself: a wrong
+    template would make the model worse without anybody noticing.
     """
-    metadata, stops = _read(gguf)
-    template = metadata.get("tokenizer.chat_template", "")
+    with open_vocabulary(gguf) as llama:
+        vocabulary = read_vocabulary(llama)
+    stops = sorted({*vocabulary.ends.values(), END})
     lines = [
         f"FROM ./{gguf.name}",
-        f'TEMPLATE """{ollama_template(template)}"""',
+        f'TEMPLATE """{ollama_template(vocabulary.template)}"""',
         *(f'PARAMETER stop "{stop}"' for stop in stops),
         f"PARAMETER num_ctx {context}",
         "PARAMETER temperature 0",
     ]
-    write_text(target, "\n".join(lines) + "\n")
-    return {"stops": stops, "default_system": default_system(template)}
-
-
-def _read(gguf: Path) -> tuple[dict[str, str], list[str]]:
-    """Metadata of a GGUF and every token that ends a turn."""
-    llama = llama_cpp.Llama(str(gguf), vocab_only=True, verbose=False)
-    metadata = dict(llama.metadata)
-    ends = {llama.token_eos(), llama_cpp.llama_vocab_eot(llama_cpp.llama_model_get_vocab(llama.model))} - {-1}
-    stops = sorted({llama._model.token_get_text(token) for token in ends} | {END})
-    llama.close()
-    return metadata, stops
+    text = "\n".join(lines) + "\n"
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+        facts = check_modelfile(temporary)
+        smoke = check_endings(gguf, parse_modelfile(text), min(MAX_SMOKE_TOKENS, context // 2))
+    return {**facts, "smoke": smoke, "default_system": default_system(vocabulary.template)}
 
 
 def render(template: str, messages: list[dict[str, str]]) -> str:
@@ -76,4 +75,5 @@ def default_system(template: str) -> str:
 
 def ollama_template(template: str) -> str:
     """The Go template that renders the same bytes as the ChatML `template`."""
-    return TEMPLATE.replace("@DEFAULT@", default_system(template).replace("{{", '{{ "{{" }}'))
+    default = default_system(template)
+    return TEMPLATE.replace("@DEFAULT@", f"{{{{ {go_string(default)} }}}}" if default else "")

@@ -2,15 +2,14 @@
 
 import ctypes
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
-from llama_cpp import _logger as bindings_log
 
 from stillhouse.errors import ExportError
+from stillhouse.exports.importance import llama_importance
+from stillhouse.exports.llama_log import captured_log
 from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import atomic_path
 
@@ -25,8 +24,10 @@ FILE_TYPES = {
 }
 
 
-def quantize_gguf(source: Path, target: Path, quant: str, threads: int = 1) -> dict[str, Any]:
-    """Quantise the f16 GGUF `source` to `quant`; its metadata is kept.
+def quantize_gguf(
+    source: Path, target: Path, quant: str, threads: int = 1, importance: Path | None = None
+) -> dict[str, Any]:
+    """Quantise the f16 GGUF `source` to `quant`, by the importance matrix in `importance` if any; metadata is kept.
 
     Facts: sha256, size, the size's share of the source's, and how many tensors had a shape that this
     quantisation cannot hold and got a wider one. Raises `ExportError` when llama.cpp refuses.
@@ -34,7 +35,8 @@ def quantize_gguf(source: Path, target: Path, quant: str, threads: int = 1) -> d
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = FILE_TYPES[quant]
     params.nthread = threads
-    with atomic_path(target) as temporary, _captured() as lines:
+    with atomic_path(target) as temporary, captured_log() as lines, llama_importance(importance) as matrix:
+        params.imatrix = matrix
         status = llama_cpp.llama_model_quantize(str(source).encode(), str(temporary).encode(), ctypes.byref(params))
         if status != 0:
             words = "".join(lines)[-500:]
@@ -44,22 +46,6 @@ def quantize_gguf(source: Path, target: Path, quant: str, threads: int = 1) -> d
     size = target.stat().st_size
     share = round(size / source.stat().st_size, 4)
     return {"sha256": digest_file(target), "size": size, "share_of_source": share, "wider_tensors": wider}
-
-
-@contextmanager
-def _captured() -> Iterator[list[str]]:
-    """Collect what llama.cpp says, which is a line for every tensor, instead of printing it."""
-    lines: list[str] = []
-
-    @llama_cpp.llama_log_callback
-    def collect(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
-        lines.append(text.decode("utf-8", "replace"))
-
-    llama_cpp.llama_log_set(collect, ctypes.c_void_p(0))
-    try:
-        yield lines
-    finally:
-        llama_cpp.llama_log_set(bindings_log.llama_log_callback, ctypes.c_void_p(0))
 
 
 def smoke(gguf: Path, prompts: list[str], max_tokens: int = 200) -> list[dict[str, Any]]:

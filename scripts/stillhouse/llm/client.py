@@ -95,10 +95,13 @@ class Client:
         seed_parts: tuple[object, ...],
         grammar: str | None = None,
         index: int = 0,
+        tools: list[dict[str, Any]] | None = None,
     ) -> Request:
         """The request for `messages`; its seed derives from the sampling's seed and `seed_parts`."""
         held = held_by(grammar, gbnf=self.grammars, schemas=self.schemas)
-        return make_request(self.identity, messages, sampling, seed_parts=seed_parts, grammar=held, index=index)
+        return make_request(
+            self.identity, messages, sampling, seed_parts=seed_parts, grammar=held, index=index, tools=tools
+        )
 
     def render(self, request: Request) -> str | None:
         """The text that the model reads for `request`, None where only its server knows."""

@@ -80,6 +80,8 @@ class LlamaCppBackend:
         return await asyncio.to_thread(self._complete, request), 1
 
     def _complete(self, request: Request) -> Completion:
+        if request.tools or request.whole:
+            raise CallError("llama.cpp in process reads messages of text alone; ask prompts with tools over HTTP")
         settings = request.sampling
         grammar = compile_grammar(request.grammar) if request.grammar else None
         self._llama.reset()

@@ -22,6 +22,7 @@ from stillhouse.llm.reasoning import split_reasoning
 from stillhouse.llm.requests import Completion, Request
 from stillhouse.llm.running import run_async
 from stillhouse.llm.structured import TAKES_GBNF, TAKES_SCHEMAS, body_of
+from stillhouse.provenance.digests import canonical_json
 from stillhouse.study.models import OpenAIModel
 
 logger = logging.getLogger(__name__)
@@ -264,7 +265,7 @@ def parse(data: bytes) -> Completion:
         thoughts = [_plain(message.get("reasoning_content")) or _plain(message.get("reasoning")), split.reasoning]
         served = answer.get("model")
         return Completion(
-            text=split.answer,
+            text=_with_calls(split.answer, message.get("tool_calls")),
             finish_reason=finish,
             reasoning="\n\n".join(filter(None, thoughts)) or None,
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
@@ -275,6 +276,13 @@ def parse(data: bytes) -> Completion:
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         told = data.decode("utf-8", "replace")
         raise MalformedAnswerError(f"the server's answer is not a chat completion with choices: {told}") from error
+
+
+def _with_calls(text: str, calls: Any) -> str:
+    """An answer that calls tools, as JSON `{"content"?, "tool_calls"}`: a row's answer is text; else the text."""
+    if not calls:
+        return text
+    return canonical_json({**({"content": text} if text else {}), "tool_calls": calls})
 
 
 def _plain(content: Any) -> str:

@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-from stillhouse.provenance.digests import digest_json, seed_from
+from stillhouse.provenance.digests import canonical_json, digest_json, seed_from
 from stillhouse.study.base import Sampling
 
-Message = dict[str, str]
+Message = dict[str, Any]
+PLAIN = {"role", "content"}
+"""Keys of a message that is text alone."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class Request:
     """One completion that is wanted.
 
     `model` is the identity of the model (backend and weights' sha256, or the name at the provider), never
-    its URL, key or price. `index` tells apart the same request wanted several times, as by a retry.
+    its URL, key or price. `index` tells apart the same request wanted several times, as by a retry. `messages` are
+    role and text; where one holds more (calls of tools, parts), `whole` has them all as they were given.
     """
 
     model: dict[str, Any]
@@ -23,6 +26,8 @@ class Request:
     sampling: dict[str, Any]
     grammar: str | None = None
     index: int = 0
+    whole: tuple[Message, ...] | None = None
+    tools: list[dict[str, Any]] | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -33,14 +38,17 @@ class Request:
         """Everything that the identity covers, as plain JSON types."""
         return {
             "model": self.model,
-            "messages": [{"role": role, "content": content} for role, content in self.messages],
+            "messages": self.chat(),
             "sampling": self.sampling,
             "grammar": self.grammar,
             "index": self.index,
+            **({"tools": self.tools} if self.tools else {}),
         }
 
     def chat(self) -> list[Message]:
         """The messages as chat APIs take them."""
+        if self.whole is not None:
+            return list(self.whole)
         return [{"role": role, "content": content} for role, content in self.messages]
 
 
@@ -104,9 +112,32 @@ def make_request(
     seed_parts: tuple[object, ...],
     grammar: str | None = None,
     index: int = 0,
+    tools: list[dict[str, Any]] | None = None,
 ) -> Request:
-    """Build a request whose seed derives from the study's seed and `seed_parts` (prompt_id, role, round ...)."""
+    """Build a request whose seed derives from the study's seed and `seed_parts` (prompt_id, role, round ...).
+
+    Messages and `tools` reach the server as they are; those of text alone have the identity that they always had.
+    """
     settings = sampling.model_dump(exclude_none=True)
     settings["seed"] = seed_from(sampling.seed, *seed_parts, index)
-    pairs = tuple((m["role"], m["content"]) for m in messages)
-    return Request(model=identity, messages=pairs, sampling=settings, grammar=grammar, index=index)
+    return Request(
+        model=identity,
+        messages=tuple((message["role"], text_of(message)) for message in messages),
+        sampling=settings,
+        grammar=grammar,
+        index=index,
+        whole=None if all(map(is_plain, messages)) else tuple(messages),
+        tools=tools or None,
+    )
+
+
+def is_plain(message: Message) -> bool:
+    """Whether a message is a role and a text, and nothing else."""
+    return message.keys() == PLAIN and isinstance(message["content"], str)
+
+
+def text_of(message: Message) -> str:
+    """The text of a message; of one that holds more, all of it as JSON."""
+    if is_plain(message):
+        return message["content"]
+    return canonical_json({key: value for key, value in message.items() if key != "role"})

@@ -37,7 +37,8 @@ def held_by(grammar: str | None, *, gbnf: bool, schemas: bool) -> str | None:
 def body_of(request: Request, model: OpenAIModel) -> dict[str, Any]:
     """The JSON body of a chat completion; sampling beyond OpenAI's own keys stands beside them, as servers take it."""
     settings = {key: value for key, value in request.sampling.items() if key != "stop" or value}
-    body = {"model": model.model, "messages": request.chat(), **settings}
+    tools = {"tools": request.tools} if request.tools else {}
+    body = {"model": model.model, "messages": request.chat(), **tools, **settings}
     return {**body, **_form(request.grammar, model.structured)} if request.grammar else body
 
 

@@ -57,7 +57,8 @@ class TransformersBackend:
 
     def render(self, request: Request) -> str:
         """The text that the model reads for `request`: the chat template with the assistant's turn opened."""
-        return self._tokenizer.apply_chat_template(request.chat(), tokenize=False, add_generation_prompt=True)
+        chat, tools = request.chat(), request.tools
+        return self._tokenizer.apply_chat_template(chat, tools=tools, tokenize=False, add_generation_prompt=True)
 
     async def complete(self, request: Request) -> tuple[Completion, int]:
         """Answer one request in a worker thread; raises `CallError` when the prompt does not fit the context."""

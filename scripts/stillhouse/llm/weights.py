@@ -351,3 +351,21 @@ def write_digests(folder: Path, files: list[str], target: Path) -> None:
     """Write `{"files": {name: {"sha256", "size"}}}` of `files` in `folder` to `target`."""
     entries = {name: {"sha256": digest_file(folder / name), "size": (folder / name).stat().st_size} for name in files}
     write_json(target, {"files": entries})
+
+
+BASE_FILES = ("model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja")
+"""What an adapter's meaning depends on: other weights, another shape, tokenizer or template make it another model."""
+
+
+def base_digests(folder: Path) -> dict[str, str]:
+    """The sha256 of every file of `BASE_FILES` in a model folder; raises `InputError` for a missing one."""
+    missing = [name for name in BASE_FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder}: no {missing[0]} in this model folder")
+    return {name: digest_file(folder / name) for name in BASE_FILES}
+
+
+def write_adapter_digests(folder: Path, files: list[str], base: Path, target: Path) -> None:
+    """As `write_digests`, with the digests of the base that the adapter in `folder` was trained on under `base`."""
+    write_digests(folder, files, target)
+    write_json(target, {**json.loads(target.read_text(encoding="utf-8")), "base": base_digests(base)})

@@ -5,15 +5,20 @@ some), and from the requests in the ledger; the answers from the ledger's calls 
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stillhouse.prompts.collect import CollectSettings, Entry, Row, collect, matches, turns
+from stillhouse.prompts.collect import collect
+from stillhouse.prompts.fetch import rows_of
+from stillhouse.prompts.messages import identity_of, texts_of
 from stillhouse.prompts.needles import SEPARATOR, SHORT, Needle, key_of, plain, skeleton, stands_alone
 from stillhouse.prompts.remains import is_parquet, open_parquet
-from stillhouse.provenance.digests import canonical_json, prompt_id
+from stillhouse.prompts.rows import Row
+from stillhouse.prompts.scan import Entry, matches, turns
+from stillhouse.prompts.settings import CollectSettings
+from stillhouse.provenance.digests import canonical_json
 from stillhouse.provenance.ledger_lines import decode_line, scan_file
 from stillhouse.study.excludes import PROMPT_ID, Exclude
 
@@ -25,9 +30,9 @@ ANSWER, PROMPT = "answer", "prompt"
 
 @dataclass(frozen=True)
 class SetSource:
-    """A prompt set of the study: its file, and what of `exclude` can concern it."""
+    """A prompt set of the study, with answers or without: its files, and what of `exclude` can concern it."""
 
-    file: Path
+    files: Sequence[Path]
     settings: CollectSettings
 
 
@@ -60,15 +65,15 @@ class Taken:
     def add_prompt(self, messages: list[Row], identity: str, name: str | None) -> None:
         """Enter a prompt by its turns; `name` is `set:id` where it is known."""
         self.prompts.setdefault(identity, set()).update([name] if name else [])
-        for message in messages:
-            self.add(message["content"], identity, PROMPT)
+        for text in said(messages):
+            self.add(text, identity, PROMPT)
 
     def entries_for(self, row: Row) -> list[Entry]:
         """The entries that take down a row of an artefact, by its columns prompt_id, set, id and its prompt."""
         names, lists = (row["prompt_id"], f"{row['set']}:{row['id']}"), self.exclude
         found = [("prompts", entry) for entry in lists.prompts if entry in names]
         found += [("sources", entry) for entry in lists.sources if entry == row["set"]]
-        texts = [message["content"] for message in chat(row)] if lists.patterns else []
+        texts = said(chat(row)) if lists.patterns else []
         return found + [("patterns", entry) for entry in lists.patterns if matches(entry, texts)]
 
     def takes(self, row: Row) -> bool:
@@ -91,8 +96,19 @@ def chat(row: Row) -> list[Row]:
         if isinstance(value, str):
             return [{"role": "user", "content": value}]
         if isinstance(value, list):
-            return [turn for turn in value if isinstance(turn, dict) and isinstance(turn.get("content"), str)]
+            return _turns(value)
     return []
+
+
+def _turns(value: list[Any]) -> list[Row]:
+    """The turns of a conversation; datasets with tools hold each of them as JSON."""
+    turns = [_json(turn) if isinstance(turn, str) else turn for turn in value]
+    return [turn for turn in turns if isinstance(turn, dict) and "content" in turn]
+
+
+def said(messages: Iterable[Row]) -> list[str]:
+    """The texts of all turns."""
+    return [text for message in messages for text in texts_of(message)]
 
 
 def _json(value: Any) -> Any:
@@ -135,12 +151,14 @@ def find_taken(
 
 
 def _from_source(source: SetSource, taken: Taken) -> None:
-    found = collect(source.file, source.settings)
+    found = collect(source.files, source.settings)
     for entry, count in found.entries.items():
         taken.entries[entry] = taken.entries.get(entry, 0) + count
-    for row in found.excluded:
+    for row in rows_of(found.excluded):
         taken.add_prompt(json.loads(row["messages"]), row["prompt_id"], f"{row['set']}:{row['id']}")
-    for row in found.kept:
+        for name in ("answer", "reasoning"):
+            taken.add(row.get(name), row["prompt_id"], ANSWER)
+    for row in rows_of(found.kept):
         taken.kept_ids[row["prompt_id"]] = f"{row['set']}:{row['id']}"
         taken.kept.update(key_of(text) for text in turns(row))
         taken.kept_lines.update(line for text in turns(row) for line in _lines(text))
@@ -177,7 +195,7 @@ def _words(row: Row) -> Iterator[str]:
         if isinstance(value, str):
             yield value
         elif isinstance(value, list):
-            yield from (turn["content"] for turn in value if isinstance(turn, dict) and "content" in turn)
+            yield from said(_turns(value))
 
 
 def calls_of(ledger: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -200,14 +218,18 @@ def _unknown_from_ledger(ledger: Path, taken: Taken) -> None:
         messages = call["request"]["messages"]
         own = [message for message in messages if message["role"] != "system"]
         for candidate in (messages, own):
-            identity = prompt_id(candidate)
+            identity = _identity(candidate, call["request"].get("tools"))
             if identity in unknown:
                 taken.entries["prompts", identity] = 1
                 taken.add_prompt(candidate, identity, None)
-        if any(matches(pattern, [message["content"] for message in own]) for pattern in taken.exclude.patterns):
-            by_pattern[prompt_id(own)] = own
+        if any(matches(pattern, said(own)) for pattern in taken.exclude.patterns):
+            by_pattern[_identity(own, call["request"].get("tools"))] = own
     for identity, own in sorted(by_pattern.items(), key=lambda item: (len(canonical_json(item[1])), item[0])):
         _by_pattern(identity, own, taken)
+
+
+def _identity(messages: list[Row], tools: list[Row] | None) -> str:
+    return identity_of(canonical_json(messages), canonical_json(tools) if tools else None)
 
 
 def _by_pattern(identity: str, messages: list[Row], taken: Taken) -> None:
@@ -221,12 +243,12 @@ def _by_pattern(identity: str, messages: list[Row], taken: Taken) -> None:
     if any(len(key) >= SHORT and key in request for key in known):
         return
     for pattern in taken.exclude.patterns:
-        taken.entries["patterns", pattern] += matches(pattern, [message["content"] for message in messages])
+        taken.entries["patterns", pattern] += matches(pattern, said(messages))
     taken.add_prompt(messages, identity, None)
 
 
 def _request_text(messages: list[Row]) -> str:
-    return skeleton(SEPARATOR.join(message["content"].replace(SEPARATOR, " ") for message in messages))
+    return skeleton(SEPARATOR.join(text.replace(SEPARATOR, " ") for text in said(messages)))
 
 
 def _find_calls(ledger: Path, taken: Taken) -> None:
@@ -259,7 +281,7 @@ def _lines(text: str) -> set[str]:
 def _owner(messages: list[Row], prompts: list[Needle], covers: dict[str, list[str]]) -> str | None:
     """The prompt that a request is about; a short prompt is seen where it is a line of its own."""
     request = _request_text(messages)
-    lines = {line for message in messages for line in _lines(message["content"])}
+    lines = {line for text in said(messages) for line in _lines(text)}
     for needle in prompts:
         if needle.short:
             if needle.key in lines:

@@ -22,10 +22,14 @@ class CallBook:
         """Facts of each call, as the job `node` used it, all in one role."""
         return [_facts(digest, self._found(digest), node, role) for digest in digests]
 
-    def describe_tournament(self, row: Facts, rounds: list[Facts], node: Node) -> list[Facts]:
-        """Facts of the calls of a row of answers, each with its role."""
+    def describe_answer(self, row: Facts, rounds: list[Facts], turns: list[Facts], node: Node) -> list[Facts]:
+        """Facts of the calls of a row of answers, each with its role in the rounds of a tournament or turns of a dialogue."""
         found = {digest: self._found(digest) for digest in row["calls"] or ()}
-        roles = tournament_roles(list(found), rounds, {digest: _attempt(one) for digest, one in found.items()})
+        if turns:
+            spoken = {digest: f"{one['speaker']}, turn {one['turn']}" for one in turns for digest in one["calls"]}
+            roles = [spoken.get(digest) for digest in found]
+        else:
+            roles = tournament_roles(list(found), rounds, {digest: _attempt(one) for digest, one in found.items()})
         return [_facts(digest, one, node, role) for (digest, one), role in zip(found.items(), roles, strict=True)]
 
     def _found(self, digest: str) -> Found | LedgerError | None:

@@ -5,6 +5,7 @@ asked only which files a job read, and for the reasons that no file holds (taken
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from stillhouse.errors import RecordError
 from stillhouse.provenance.conserved import ORDERS, differences, inputs_of, record_of
 from stillhouse.provenance.conserved_judgements import check_judgements, check_responses
 from stillhouse.provenance.digests import digest_file
-from stillhouse.provenance.files import read_json, read_parquet_rows
+from stillhouse.provenance.files import parquet_columns, read_json, read_parquet_rows
 from stillhouse.provenance.records import read_record
 
 Row = dict[str, Any]
 SPLITS = ("train", "valid", "test")
+REJECTED = ".rejected.parquet"
+LINES = (".jsonl", ".ndjson", ".txt")
 
 
 def check_conservation(root: Path) -> list[str]:
@@ -28,7 +31,8 @@ def check_conservation(root: Path) -> list[str]:
     """
     results = root / "results"
     stages: list[tuple[Callable[[Path, Path], Iterator[str]], Iterable[Path]]] = [
-        (_prompts, [*results.glob("prompts/*.parquet"), *results.glob("evaluations/*/prompts/*.parquet")]),
+        (_prompts, _prompt_sets(results)),
+        (_read_answers, results.glob("answers/*/record.json")),
         (_generation, results.glob("generations/*/record.json")),
         (_checked, results.glob("generations/*/check.parquet")),
         (_dataset, results.glob("datasets/*/record.json")),
@@ -55,46 +59,76 @@ def _sum(step: Row) -> Iterator[str]:
 # prompts and generations
 
 
+def _prompt_sets(results: Path) -> list[Path]:
+    """Files of prompts; what a set rejected lies beside it."""
+    found = [*results.glob("prompts/*.parquet"), *results.glob("evaluations/*/prompts/*.parquet")]
+    return [file for file in found if not file.name.endswith(REJECTED)]
+
+
 def _prompts(root: Path, file: Path) -> Iterator[str]:
-    record = record_of(file)
-    facts, kept = record["facts"], [row["prompt_id"] for row in read_parquet_rows(file, ["prompt_id"])]
+    yield from _collected(root, record_of(file), "prompts", _ids(file), file.with_name(file.stem + REJECTED))
+
+
+def _read_answers(root: Path, file: Path) -> Iterator[str]:
+    kept = _answers(file.with_name("answers.parquet"))
+    yield from _collected(root, read_record(file), "answers", kept, file.with_name(REJECTED[1:]))
+
+
+def _collected(root: Path, record: Row, what: str, kept: list[Any], rejected: Path) -> Iterator[str]:
+    """Every line of the user's files is kept, listed as rejected, or counted for another reason; nothing is kept twice."""
+    facts = record["facts"]
     lines = _lines(root, record)
     # records of version 1 have no books: nothing was excluded then, and the limit took the rest
     over = facts.get("over_limit", max(0, lines - (record["recipe"].get("limit") or lines)))
-    others = {name: facts.get(name, 0) for name in ("excluded", "other_categories", "repeated")}
+    books = ("excluded", "not_sampled", "other_categories", "repeated", "rejected")
+    others = {name: facts.get(name, 0) for name in books}
     dropped = {**others, "over_limit": over}
-    yield from _sum({"stage": "prompts", "in": lines, "kept": len(kept), "dropped": dropped})
+    yield from _sum({"stage": what, "in": lines, "kept": len(kept), "dropped": dropped})
     yield from differences(set(kept), kept)
+    if rejected.is_file() and (listed := len(read_parquet_rows(rejected, ["line"]))) != facts.get("rejected", 0):
+        yield f"{facts.get('rejected', 0)} rows rejected, and {listed} are listed"
 
 
 def _lines(root: Path, record: Row) -> int:
-    """Lines with something in them of a prompt set's source file, as it was read."""
-    source = inputs_of(record, "source")[0]
-    path = root / source["path"]
-    if path.is_file() and digest_file(path) == source["sha256"]:
-        return sum(bool(line.strip()) for line in path.read_text(encoding="utf-8-sig").split("\n"))
-    return record["facts"].get("lines", record["facts"]["prompts"])
+    """Lines with something in them of a set's source files, as they were read; other kinds as the job counted."""
+    sources = [(root / item["path"], item["sha256"]) for item in inputs_of(record, "source")]
+    plain = record["recipe"].get("format") in (None, "jsonl", "lines") and sources
+    if plain and all(path.suffix in LINES and path.is_file() and digest_file(path) == sha for path, sha in sources):
+        texts = (path.read_text(encoding="utf-8-sig", errors="replace") for path, _ in sources)
+        return sum(bool(line.strip()) for text in texts for line in text.split("\n"))
+    return record["facts"].get("lines", record["facts"].get("prompts"))
 
 
 def _ids(file: Path) -> list[str]:
     return [row["prompt_id"] for row in read_parquet_rows(file, ["prompt_id"])]
 
 
+def _answers(file: Path) -> list[tuple[str, int]]:
+    """Prompt and number of each answer; older files have one answer a prompt."""
+    columns = [name for name in ("prompt_id", "sample") if name in parquet_columns(file)]
+    return [(row["prompt_id"], row.get("sample") or 0) for row in read_parquet_rows(file, columns)]
+
+
 def _generation(root: Path, file: Path) -> Iterator[str]:
-    """Every prompt is answered or has failed, once, in the shards and in the merged files."""
+    """Every answer that was wanted to every prompt is there or has failed, once, in the shards and in the merged files."""
     shards = [root / item["path"] for item in inputs_of(read_record(file), "shards")]
     sources = {item["path"] for shard in shards for item in inputs_of(record_of(shard), "prompts")}
+    samples = max((record_of(shard)["recipe"].get("samples", 1) for shard in shards), default=1)
     prompts = [identity for source in sorted(sources) for identity in _ids(root / source)]
-    merged = [*_ids(file.with_name("answers.parquet")), *_ids(file.with_name("failures.parquet"))]
-    yield from (f"prompts in the shards: {fault}" for fault in differences(prompts, _shard_ids(shards)))
-    yield from (f"prompts answered or failed: {fault}" for fault in differences(prompts, merged))
+    wanted = [(identity, sample) for identity in prompts for sample in range(samples)]
+    merged = [*_answers(file.with_name("answers.parquet")), *_answers(file.with_name("failures.parquet"))]
+    sharded = [answer for shard in shards for answer in _answers(shard)]
+    yield from (f"prompts in the shards: {fault}" for fault in differences(wanted, sharded))
+    yield from (f"prompts answered or failed: {fault}" for fault in differences(wanted, merged))
 
 
 def _checked(root: Path, file: Path) -> Iterator[str]:
     """Every prompt of an external check has its verdicts, scored or not; one row where its draft was left as it was."""
     record = record_of(file)
     source, recipe = root / inputs_of(record, "answers")[0]["path"], record["recipe"]
-    rows = sorted(read_parquet_rows(source, ["prompt_id", "answer", "draft"]), key=lambda row: row["prompt_id"])
+    columns = [name for name in ("prompt_id", "answer", "draft", "sample") if name in parquet_columns(source)]
+    first = [row for row in read_parquet_rows(source, columns) if not row.get("sample")]
+    rows = sorted(first, key=lambda row: row["prompt_id"])
     asked = [(judge, order) for judge in sorted(set(recipe["judges"])) for order in ORDERS]
     expected = [
         (row["prompt_id"], *way)
@@ -105,13 +139,11 @@ def _checked(root: Path, file: Path) -> Iterator[str]:
     yield from differences(expected, [tuple(row[key] for key in keys) for row in read_parquet_rows(file, keys)])
 
 
-def _shard_ids(shards: list[Path]) -> list[str]:
-    return [identity for shard in shards for identity in _ids(shard)]
-
-
 # datasets
 
 IDENTITY = ["prompt_id", "set", "id"]
+LISTED = 1_000
+"""A report lists so many duplicates and leaks one by one; dropped.parquet names them all."""
 
 
 def _dataset(root: Path, file: Path) -> Iterator[str]:
@@ -125,17 +157,36 @@ def _dataset(root: Path, file: Path) -> Iterator[str]:
     }
     failed = {Path(item["path"]).parent.name: _ids(root / item["path"]) for item in inputs_of(record, "failures")}
     yield from _flow(report.get("flow", []), answers, failed, len(rows))
+    yield from _dropped(file.with_name("dropped.parquet"), report)
     for name, sources in _by_generation(report["sources"]).items():
         for source in sources:
             yield from _sum({"stage": name, "in": len(answers[name]), **_kept(source)})
         written = [_identity(row) for row in rows if row["generation"] == name]
-        claimed = sum((source.get("pairs") or {"kept": source["rows_kept"]})["kept"] for source in sources)
+        claimed = sum(_rows_of(source) for source in sources)
         if len(written) != claimed:
             yield f"{name}: {claimed} rows kept, and {len(written)} are in the splits"
         strangers = set(written) - {_identity(row) for row in answers[name]}
         yield from (f"{name}: {fault}" for fault in differences((), strangers))
     yield from differences((), {row["generation"] for row in rows} - set(answers))
     yield from _lists(report)
+
+
+def _rows_of(source: Row) -> int:
+    """Rows of a source in the splits; before there were repeats the report told them under other names."""
+    if "rows" in source:
+        return source["rows"]
+    return (source.get("pairs") or {"kept": source["rows_kept"]})["kept"]
+
+
+def _dropped(file: Path, report: Row) -> Iterator[str]:
+    """dropped.parquet names as many rows as the report counts, for each generation and reason; older datasets have none."""
+    if not file.is_file():
+        return
+    counted: Counter[tuple[str, str]] = Counter()
+    for source in report["sources"]:
+        counted.update({(source["generation"], reason): count for reason, count in source["dropped"].items()})
+    named = [(row["generation"], row["reason"]) for row in read_parquet_rows(file, ["generation", "reason"])]
+    yield from (f"dropped rows: {fault}" for fault in differences(counted.elements(), named))
 
 
 def _identity(row: Row) -> str:
@@ -179,5 +230,5 @@ def _lists(report: Row) -> Iterator[str]:
         ("decontamination", ("decontamination",)),
     ):
         counted = sum(source["dropped"].get(reason, 0) for source in report["sources"] for reason in reasons)
-        if counted != len(report[key]):
+        if min(counted, LISTED) != min(len(report[key]), LISTED):
             yield f"{key}: {counted} rows dropped, and {len(report[key])} are listed"

@@ -1,7 +1,6 @@
 """What a dataset made of a prompt's answers: rows in its splits and the filters they passed, or why there are none."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,18 +15,26 @@ TEXTS = ("completion", "chosen", "rejected")
 
 MIX = ("share", "realised_share", "rows_in", "rows_kept")
 
-# Reasons under which the report counts rows without naming them, after the filters.
-UNNAMED = {
-    "no_pair": "its tournament gave no pair that could be used",
+WORDS = {
+    "no_pair": "nothing to pair its answer with",
+    "no_reasoning": "no reasoning of the teacher belongs to its answer",
+    "no_critique": "no critique of it that could be taught",
     "not_sampled": "its source's share of the mix was full",
+    "over_limit": "its source's limit was reached",
+    "repeat_below_one": "its `repeat` is below 1, and the draw left it out",
+    "near_of_train": "nearly the same as a training row, but for another split",
+    "near_of_valid": "nearly the same as a validation row, but for another split",
 }
+"""What the reasons after the filters mean."""
 
 
-def dataset_facts(tables: Tables, node: Node, answers: list[Facts], rows: dict[str, list[Facts]]) -> Iterator[Facts]:
+def dataset_facts(
+    tables: Tables, node: Node, answers: list[Facts], rows: dict[str, list[Facts]], dropped: list[Facts]
+) -> Iterator[Facts]:
     """Yield what the dataset of job `node` made of each of `answers` that it read.
 
-    `rows` holds the prompt's rows in the dataset's files, by path. A reason for a dropped row is certain where the
-    report names the row or only one reason is left; else all that are left are told.
+    `rows` holds the prompt's rows in the dataset's splits, by path, and `dropped` those in dropped.parquet, which
+    datasets of older versions do not have: then no reason is told.
     """
     report = read_report(tables, node)
     read = {item["path"] for item in node.inputs}
@@ -36,7 +43,7 @@ def dataset_facts(tables: Tables, node: Node, answers: list[Facts], rows: dict[s
             _row(path, row)
             for path, found in rows.items()
             for row in found
-            if row["generation"] == answer["generation"] and row["set"] == answer["set"]
+            if all(row[key] == answer[key] for key in ("generation", "set")) and _sample(row) == _sample(answer)
         ]
         if answer["file"] not in read and not kept:
             continue
@@ -49,7 +56,7 @@ def dataset_facts(tables: Tables, node: Node, answers: list[Facts], rows: dict[s
             "rows": kept,
             "passed": [one["filter"] for source in sources for one in source["filters"]] if kept else [],
             "mix": [{name: source.get(name) for name in MIX} for source in sources],
-            "dropped": [] if kept else _dropped(report, sources, answer),
+            "dropped": [] if kept else [_words(row, sources) for row in dropped if _is(row, answer)],
         }
 
 
@@ -67,71 +74,41 @@ def read_report(tables: Tables, node: Node) -> Facts:
 def _row(path: str, row: Facts) -> Facts:
     facts = {"file": path, "row": row["row"], "split": PurePosixPath(path).stem}
     facts |= {name: row[name] for name in PAIR if name in row}
-    return facts | {name: "\n".join(turn["content"] for turn in row[name]) for name in TEXTS if name in row}
+    return facts | {name: "\n".join(map(_said, row[name])) for name in TEXTS if name in row}
 
 
-def _dropped(report: Facts, sources: list[Facts], answer: Facts) -> list[str]:
-    """Why a row that was read is not in the dataset: one reason, or all that are left."""
-    named = [*_named_duplicate(report, answer), *_named_leak(report, answer)]
-    if named:
-        return named
-    possible: list[str] = []
-    for source in sources:
-        fails = False
-        for one in source["filters"]:
-            verdict = _verdict(one["filter"], answer)
-            if one["dropped"] and verdict is not False:
-                possible.append(f"{one['filter']} (took {one['dropped']})")
-            if one["dropped"] and verdict:
-                fails = True  # it went here, or at a filter before this one
-                break
-        if not fails:
-            # where a duplicate or a leak took a row, the report names the row: it was not this one
-            counts = source.get("dropped", {})
-            possible += [f"{why} ({name} took {counts[name]})" for name, why in UNNAMED.items() if counts.get(name)]
-    return list(dict.fromkeys(possible))
+def _said(turn: Facts | str) -> str:
+    """The text of an answer's turn; one that calls tools is told as JSON. Turns come as structs or as JSON."""
+    told: Facts = json.loads(turn) if isinstance(turn, str) else turn
+    if told.get("tool_calls"):
+        return json.dumps(
+            {name: told[name] for name in ("content", "tool_calls") if told.get(name)}, ensure_ascii=False
+        )
+    return str(told.get("content") or "")
 
 
-def _verdict(label: str, answer: Facts) -> bool | None:
-    """Whether a filter certainly takes the answer (True), certainly not (False); None where the row does not tell."""
-    if label.startswith("not_truncated"):
-        return bool(answer["truncated"])
-    if label.startswith("converged"):
-        return answer["converged"] is False
-    if label.startswith("no empty answer"):
-        return not (answer["answer"] or "").strip()
-    limit = re.fullmatch(r"(min|max)_words: (\d+)", label)
-    return _length(answer["answer"] or "", limit.group(1), int(limit.group(2))) if limit else None
+def _words(row: Facts, sources: list[Facts]) -> str:
+    """Why a row is not in the dataset: the filter as the study writes it, the row or prompt that it is too near to."""
+    reason, detail = row["reason"], json.loads(row["detail"] or "{}")
+    if "held_out" in detail:
+        held = detail["held_out"]
+        where = f"held-out prompt {held['prompt_id']} (id {held['id']}, set {held['set']})"
+        return f"decontamination: {where} by {detail['test']}, similarity {detail['similarity']}"
+    if "kept" in detail:
+        kept = detail["kept"]
+        other = f"{kept['prompt_id']} (id {kept['id']}, generation {kept['generation']})"
+        return f"{WORDS.get(reason, 'duplicate')}: {other}, similarity {detail['similarity']}"
+    if row["stage"] == "filters":
+        labels = (one["filter"] for source in sources for one in source["filters"])
+        return next((label for label in labels if label.split(":")[0] == reason), reason)
+    return f"{WORDS[reason]} ({reason})" if reason in WORDS else reason
 
 
-def _length(text: str, bound: str, limit: int) -> bool | None:
-    """What the limits of the number of words tell: at least the spaced ones, at most the letters and digits."""
-    least = sum(re.search(r"\w", word) is not None for word in text.split())
-    most = len(re.findall(r"\w", text))
-    if bound == "min":
-        return False if least >= limit else True if most < limit else None
-    return True if least > limit else False if most <= limit else None
+def _is(row: Facts, answer: Facts) -> bool:
+    own = (row[key] == answer[key] for key in ("generation", "set", "id"))
+    return all(own) and _sample(row) == _sample(answer)
 
 
-def _is(name: Facts, answer: Facts) -> bool:
-    return all(name.get(key) == answer[key] for key in ("generation", "set", "id"))
-
-
-def _named_duplicate(report: Facts, answer: Facts) -> Iterator[str]:
-    for one in report.get("duplicates", []):
-        if _is(one["row"], answer):
-            kept = one["kept"]
-            yield (
-                f"duplicate of {kept['prompt_id']} (id {kept['id']}, generation {kept['generation']}), "
-                f"similarity {one['similarity']}"
-            )
-
-
-def _named_leak(report: Facts, answer: Facts) -> Iterator[str]:
-    for one in report.get("decontamination", []):
-        if _is(one["row"], answer):
-            held = one["held_out"]
-            yield (
-                f"decontamination: held-out prompt {held['prompt_id']} (id {held['id']}, set {held['set']}) "
-                f"by {one['test']}, similarity {one['similarity']}"
-            )
+def _sample(row: Facts) -> int:
+    """Which of its prompt's answers a row is or was made of; before there were samples there was one."""
+    return row.get("sample") or 0

@@ -122,8 +122,21 @@ def stream_parquet_rows(path: str | Path, columns: list[str] | None = None) -> I
             yield from file.read_row_group(number, columns).to_pylist()
 
 
-def read_parquet_rows(path: str | Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
-    """Read a parquet file as a list of dicts."""
+def parquet_columns(path: str | Path) -> list[str]:
+    """Names of a parquet file's columns; artefacts of older versions lack some."""
     import pyarrow.parquet as pq
 
-    return pq.read_table(path, columns=columns).to_pylist()
+    return pq.read_schema(path).names
+
+
+def read_parquet_rows(path: str | Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """Read a parquet file as a list of dicts; lists of JSON values (messages with tool calls) come as what they hold."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=columns)
+    rows = table.to_pylist()
+    for name in [field.name for field in table.schema if field.type == pa.list_(pa.json_())]:
+        for row in rows:
+            row[name] = row[name] and [json.loads(item) for item in row[name]]
+    return rows

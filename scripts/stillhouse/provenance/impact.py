@@ -66,7 +66,7 @@ class Impact:
         """Files that contain the prompt."""
         self._prompt = prompt_id
         wanted = Held(None, pa.array([prompt_id]))
-        starts = [table for table in self.tables.all("prompts") if self._hold(table, [wanted])]
+        starts = [table for table in self.tables.prompts() if self._hold(table, [wanted])]
         if not starts:  # its prompt set is gone: begin where it still stands
             starts = [table for table in self.tables.all() if self._hold(table, [wanted])]
         return self._spread([table.node for table in starts])
@@ -124,7 +124,10 @@ class Impact:
         rows = [item for item in node.inputs if item["path"] in self._held]
         made = [item for item in node.inputs if _is_made(self.reached.get(item["path"]))]
         through = tuple(dict.fromkeys(item["name"] for item in [*rows, *made]))
-        tables, wanted = self.tables.of(node), [self._held[item["path"]] for item in rows]
+        tables = [
+            table for table in self.tables.of(node) if table.kind != "dropped"
+        ]  # what was left out reaches nothing
+        wanted = [self._held[item["path"]] for item in rows]
         if wanted and self._all_whole(node):
             holding = [table for table in tables if self._hold_whole(table, through)]
         else:
@@ -169,9 +172,13 @@ class Impact:
         path, why = node.artefacts[0], ()
         if self._prompt:
             answers = [one for item in rows for one in self._answers(item["path"])]
-            facts = dataset_facts(self.tables, node, answers, {}) if answers else ()
+            facts = dataset_facts(self.tables, node, answers, {}, self._dropped(node)) if answers else ()
             why = tuple(dict.fromkeys(reason for one in facts for reason in one["dropped"]))
         self.reached[path] = Reached(path, node, WITHOUT, through=through, why=why)
+
+    def _dropped(self, node: Node) -> list[dict[str, Any]]:
+        found = [table for table in self.tables.of(node) if table.kind == "dropped"]
+        return [row for table in found for row in self.tables.rows_of(table, self._prompt)]
 
     def _answers(self, path: str) -> list[dict[str, Any]]:
         table = self.tables.get(path)
@@ -235,6 +242,6 @@ def in_order(nodes: list[Node], lineage: Lineage) -> list[Node]:
 
 
 def find_set(tables: Tables, name: str) -> list[Node]:
-    """The jobs that read the prompt sets called `name`, of generations and of evaluations."""
-    found = [table for table in tables.all("prompts") if PurePosixPath(table.path).stem == name]
-    return list(dict.fromkeys(table.node for table in found))
+    """The jobs that read the prompt sets called `name`, of generations and of evaluations, and answers called so."""
+    found = {table.node: PurePosixPath(table.path).stem for table in tables.prompts()}
+    return [node for node, stem in found.items() if node.wildcards.get("answers", stem) == name]

@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from stillhouse.provenance.records import SCHEMA
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-STAGES = "models|prompts|generations|datasets|adapters|exports|evaluations|provenance"
+STAGES = "models|prompts|answers|generations|datasets|adapters|exports|evaluations|provenance"
 SEGMENTS = r"(?:/(?!\.{1,2}(?:/|$))[^/]+)+"
 BELOW_RESULTS = rf"results(?!/(?:\.store|ledger)/){SEGMENTS}"
 ELSEWHERE = rf"(?!results(?:/|$))(?!/(?:[\s\S]*/)?results/(?:{STAGES})/)[\s\S]+"

@@ -7,14 +7,15 @@ from stillhouse.errors import RecordError
 from stillhouse.provenance.call_facts import CallBook
 from stillhouse.provenance.dataset_facts import dataset_facts
 from stillhouse.provenance.lineage import Node
-from stillhouse.provenance.tables import Table, Tables, is_shard, may_hold
+from stillhouse.provenance.tables import DATASETS, Table, Tables, is_shard, may_hold
 
 Facts = dict[str, Any]
 
 WHO = ("set", "id", "category", "difficulty")
 ROUND = {"round", "critique", "no_flaws", "votes", "borda", "winner"}
 VOTE = {"judge", "model", "labels", "ranking", "raw", "call"}
-"""What a transcript tells of each round and vote."""
+TURN = {"turn", "speaker", "calls"}
+"""What a transcript tells of each round and vote, and of each turn of a dialogue."""
 SUBJECTS = ("subject", "first", "second")
 JUDGEMENTS = ("markers", "breaks", "checks", "rubric", "pairwise")
 SHOWN_CANDIDATES = 12
@@ -25,7 +26,7 @@ def find_prompt(tables: Tables, name: str, within: Table | None = None) -> str:
 
     Only rows of `within` count where it is given. Raises `RecordError` when nothing or more than one fits.
     """
-    for group in [[within]] if within else [tables.all("prompts"), tables.all()]:
+    for group in [[within]] if within else [tables.prompts(), tables.all()]:
         for look in (_same, Table.named, Table.beginning_with):
             found = {one: table for table in group for one in tables.tried(lambda t=table, f=look: f(t, name), [])}
             if len(found) == 1:
@@ -80,7 +81,7 @@ class RowStory:
         return {
             "prompt_id": self.prompt_id,
             "in": self.within.path if self.within else None,
-            "prompts": [one for table in self._some("prompts") for one in self._prompts(table)],
+            "prompts": [one for table in self._allowed_of(self.tables.prompts()) for one in self._prompts(table)],
             "answers": answers,
             "failures": failures,
             "datasets": self._datasets(answers),
@@ -94,8 +95,10 @@ class RowStory:
         return self._rows[table.path]
 
     def _some(self, *kinds: str) -> list[Table]:
-        found = self.tables.all(*kinds)
-        return [one for one in found if self._allowed is None or one.path in self._allowed]
+        return self._allowed_of(self.tables.all(*kinds))
+
+    def _allowed_of(self, tables: list[Table]) -> list[Table]:
+        return [one for one in tables if self._allowed is None or one.path in self._allowed]
 
     def _wanted(self, generation: str) -> bool:
         return not self.within or not self._generations or generation in self._generations
@@ -123,33 +126,44 @@ class RowStory:
 
     def _shards(self) -> list[Table]:
         nodes = [node for node in self.lineage.nodes if is_shard(node) and may_hold(node, self.prompt_id)]
-        tables = [table for node in nodes for table in self.tables.of(node)]
-        return [one for one in tables if self._allowed is None or one.path in self._allowed]
+        return self._allowed_of([table for node in nodes for table in self.tables.of(node)])
 
     def _answer(self, table: Table, row: Facts) -> Facts:
-        rounds = self._rounds(table, row)
+        rounds, turns = self._transcript(table, row)
         node = self._who_answered(table)
-        texts = ("generation", "method", "answer", "draft", "reasoning", "truncated", "converged", "answer_call")
+        texts = (
+            "generation",
+            "method",
+            "sample",
+            "answer",
+            "draft",
+            "reasoning",
+            "truncated",
+            "converged",
+            "answer_call",
+        )
         return {
             **_place(table, row),
             **_who(row),
             **{name: row.get(name) for name in texts},
             "answered_by": node.job,
             "rounds": rounds,
-            "calls": self.calls.describe_tournament(row, rounds, node),
+            "calls": self.calls.describe_answer(row, rounds, turns, node),
         }
 
-    def _rounds(self, table: Table, row: Facts) -> list[Facts]:
-        """The rounds of a transcript; one that is not as the tournament writes it is told as damaged."""
+    def _transcript(self, table: Table, row: Facts) -> tuple[list[Facts], list[Facts]]:
+        """Rounds and turns of a transcript; one that is not as the generation writes it is told as damaged."""
         try:
-            rounds = json.loads(row["transcript"])["rounds"]
-            if all(one.keys() >= ROUND and all(vote.keys() >= VOTE for vote in one["votes"]) for one in rounds):
-                return rounds
+            transcript = json.loads(row["transcript"])
+            rounds, turns = transcript["rounds"], transcript.get("turns", [])
+            sound = all(one.keys() >= ROUND and all(vote.keys() >= VOTE for vote in one["votes"]) for one in rounds)
+            if sound and all(one.keys() >= TURN for one in turns):
+                return rounds, turns
         except (ValueError, TypeError, KeyError, AttributeError):
             pass
         damage = f"{table.path} ({table.node.job}): the transcript of row {row['row']} cannot be read"
         self.tables.damaged.append(damage)
-        return []
+        return [], []
 
     def _who_answered(self, table: Table) -> Node:
         """The job that made the calls of a merged file: the shard that holds the prompt."""
@@ -174,15 +188,19 @@ class RowStory:
         ]
 
     def _datasets(self, answers: list[Facts]) -> list[Facts]:
-        nodes = dict.fromkeys(table.node for table in self._some("dataset", "pairs"))
+        nodes = dict.fromkeys(table.node for table in self._some(*DATASETS))
         facts = [
-            one
-            for node in nodes
-            for one in dataset_facts(self.tables, node, answers, {t.path: self.rows(t) for t in self.tables.of(node)})
+            one for node in nodes for one in dataset_facts(self.tables, node, answers, *self._kept_and_dropped(node))
         ]
         if self.within and self.within.node in nodes:
             facts = [one for one in facts if any(row["file"] == self.within.path for row in one["rows"])]
         return facts
+
+    def _kept_and_dropped(self, node: Node) -> tuple[dict[str, list[Facts]], list[Facts]]:
+        """The prompt's rows in the splits of a dataset, by path, and those that it dropped."""
+        found = {table: self.rows(table) for table in self.tables.of(node)}
+        dropped = [row for table, rows in found.items() if table.kind == "dropped" for row in rows]
+        return {table.path: rows for table, rows in found.items() if table.kind in DATASETS}, dropped
 
     def _responses(self) -> list[Facts]:
         return [

@@ -1,6 +1,7 @@
 """A ledger, its calls and its state, for people."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -86,10 +87,18 @@ def call_lines(found: Found) -> Iterator[Text]:
         if value is not None:
             yield line((f"{name:10}", "dim"), str(value))
     for message in request["messages"]:
-        yield from _block(message["role"], message["content"])
+        yield from _block(message["role"], _told(message))
+    if request.get("tools"):
+        yield from _block("tools", canonical_json(request["tools"]))
     for name, text in (("grammar", request["grammar"]), ("reasoning", answer["reasoning"]), ("answer", answer["text"])):
         if text is not None:
             yield from _block(name, text)
+
+
+def _told(message: dict[str, Any]) -> str:
+    """A message's text; of one that holds more than text, all of it as JSON."""
+    content = message.get("content")
+    return content if isinstance(content, str) and len(message) == 2 else canonical_json(message)
 
 
 def _block(title: str, text: str) -> Iterator[Text]:

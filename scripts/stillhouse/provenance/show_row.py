@@ -53,12 +53,12 @@ def _answer(tree: Tree, one: Facts) -> None:
         how.append("converged" if one["converged"] else "not converged")
     if one["truncated"]:
         how.append("cut off")
-    branch = tree.add(
-        line(
-            f"answer of generation {one['generation']} ({', '.join(how)})  {_place(one)}, "
-            f"answered by {one['answered_by']}"
-        )
+    whose = (
+        f"of {one['generation']}, read from files"
+        if one["method"] == "recorded"
+        else f"of generation {one['generation']}"
     )
+    branch = tree.add(line(f"answer {whose} ({', '.join(how)})  {_place(one)}, answered by {one['answered_by']}"))
     if one["rounds"]:
         branch.add(line(f"draft: {_text(one['draft'])}"))
     for number in one["rounds"]:

@@ -25,6 +25,7 @@ UNREADABLE = (OSError, ValueError, pa.ArrowException)
 KINDS = (
     ("shard", {"transcript", "stage"}, set()),
     ("answers", {"transcript", "answer"}, {"stage"}),
+    ("dropped", {"stage", "reason", "detail"}, set()),
     ("failures", {"stage", "reason"}, {"transcript"}),
     ("pairs", {"chosen", "rejected"}, set()),
     ("responses", {"subject", "answer"}, set()),
@@ -39,6 +40,9 @@ KINDS = (
 """(kind, columns that it has, columns that it has not); the first that fits counts."""
 
 DATASETS = ("dataset", "pairs")
+
+OF_FILES = "collect_answers"
+"""The rule that reads answers out of the user's files: its tables are prompts and answers in one."""
 
 MARKS = ("set", "generation", "subject")
 """Columns that tell rows of one origin from others of the same prompt."""
@@ -236,6 +240,11 @@ class Tables:
         """All tables of these kinds, without shards, in the order of their records."""
         found = [table for node in self.lineage.nodes if not is_shard(node) for table in self.of(node)]
         return [table for table in found if not kinds or table.kind in kinds]
+
+    def prompts(self) -> list[Table]:
+        """Where prompts begin: the tables of prompt sets, and of answers that were read beside their prompts."""
+        found = self.all("prompts", "answers")
+        return [table for table in found if table.kind == "prompts" or table.node.rule == OF_FILES]
 
 
 def is_shard(node: Node) -> bool:

@@ -17,7 +17,7 @@ OUTCOMES = {
 }
 """What a round's outcome means, in the order of the figure; in the first three A stays as well."""
 
-ROLES = ("teacher", "critic", "author", "synthesizer", "judge")
+ROLES = ("teacher", "partner", "critic", "author", "synthesizer", "judge")
 FEW = 20
 """With fewer votes or prompts nothing is said of what they are worth."""
 NOISE_FLIPS, SHAKY_FLIPS, PLACE_TASTE = 0.5, 0.2, 0.7
@@ -81,7 +81,10 @@ def figures(report: Report) -> list[Figure]:
     """Key figures of the first screen."""
     whole = report["all"]
     lost = f"{whole['failed']} failed, {whole['truncated']} truncated"
-    found = [Figure("answered", f"{whole['answered']:,}", f"of {whole['prompts']:,} prompts; {lost}")]
+    asked = f"{whole['prompts']:,} prompts"
+    if whole["rows"] != whole["prompts"]:
+        asked = f"{whole['rows']:,} answers to {asked}"
+    found = [Figure("answered", f"{whole['answered']:,}", f"of {asked}; {lost}")]
     if not contest(report):
         calls = whole["calls"]
         return [

@@ -13,7 +13,7 @@ from stillhouse.provenance.lineage import Node
 
 PARTS = ("held-out", "responses", "judgements", "report")
 """Parts of an evaluation."""
-STAGES = ("models", "prompts", "generations", "datasets", "adapters", "exports", *PARTS)
+STAGES = ("models", "prompts", "answers", "generations", "datasets", "adapters", "exports", *PARTS)
 MOST_GROUPS = 60
 """With more, whole stages stand for their groups."""
 WIDTH, HEIGHT, GAP_X, GAP_Y, LANE = 120, 44, 30, 12, 8

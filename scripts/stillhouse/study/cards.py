@@ -43,7 +43,7 @@ def model_card(study: Study, name: str) -> dict[str, Any]:
 
 def _languages(study: Study, dataset: str) -> dict[str, list[str]]:
     """The languages of the prompts behind a dataset; nothing where none is known."""
-    generations = (source.generation for source in study.datasets[dataset].sources)
-    sets = (study.prompts[study.generations[generation].prompts] for generation in generations)
+    names = [source.generation for source in study.datasets[dataset].sources]
+    sets = [study.answers.get(name) or study.prompts[study.generations[name].prompts] for name in names]
     found = sorted({prompts.language for prompts in sets if prompts.language})
     return {"language": found} if found else {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from stillhouse.study.base import NAME_PATTERN
+from stillhouse.study.base import NAME_PATTERN, Section
 
 NAME_RULE = "a name: letters, digits, dot, dash and underscore, beginning with a letter or digit, 80 at most"
 
@@ -125,7 +125,7 @@ def _path(fault: Fault, config: Any) -> str:
     for step in fault["loc"]:
         if isinstance(here, dict) and step in here or isinstance(here, list) and isinstance(step, int):
             here = here[step] if not isinstance(here, list) or step < len(here) else None
-        elif step == "[key]" or step in _TAGS or not isinstance(here, dict):
+        elif step == "[key]" or step in _TAGS or _is_member(step) or not isinstance(here, dict):
             continue
         steps.append(f"[{step}]" if isinstance(step, int) else f".{_plain(step)}")
     if fault["type"].startswith("union_tag"):
@@ -134,6 +134,11 @@ def _path(fault: Fault, config: Any) -> str:
 
 
 _TAGS = ("llama_cpp", "openai", "recorded")
+
+
+def _is_member(step: int | str) -> bool:
+    """Whether a step is pydantic's name for a member of a union, as in `literal['a','b']`, `list[...]` and `Curriculum`."""
+    return str(step).startswith(("literal[", "list[")) or step in {one.__name__ for one in Section.__subclasses__()}
 
 
 def _plain(step: str) -> str:

@@ -1,33 +1,12 @@
-"""The `prompts` and `generations` sections: what is asked, and how it is answered."""
+"""The `generations` section: how prompts are answered."""
 
 import re
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from stillhouse.study.base import Language, Licence, Name, Sampling, Section, Share, Terms
+from stillhouse.study.base import Name, Pattern, Sampling, Section, Share
 from stillhouse.study.external_check import ExternalCheck
-
-
-def _compiles(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    return pattern
-
-
-Pattern = Annotated[str, AfterValidator(_compiles)]
-
-
-class PromptSet(Section):
-    """A file of prompts, one JSON object a line."""
-
-    file: str = Field(description='JSONL: {"id"?, "prompt" | "messages", "category"?, "difficulty"?, ...} a line')
-    limit: int | None = Field(None, ge=1, description="take only so many, the same ones whatever the file's order")
-    licence: Licence | None = Field(None, description="licence of the prompts, for cards and exports")
-    terms: Terms = Field(Terms(), description="what else holds for the prompts")
-    language: Language | None = Field(None, description="language of the prompts, for cards: en, de, fr ...")
 
 
 class Route(Section):
@@ -86,17 +65,54 @@ class Failures(Section):
     max_share: Share = Field(0.05, description="a larger share of failed prompts stops the run")
 
 
+class Context(Section):
+    """Passages of a corpus that go into the prompts of the roles which write answers."""
+
+    corpus: str = Field(description="text file, folder of text files (*.md, *.txt), or a pattern of names")
+    top_k: int = Field(3, ge=1, le=50, description="passages a prompt is given, by BM25")
+    chunk_words: int = Field(200, ge=20, description="words of a passage")
+    overlap_words: int = Field(40, ge=0, description="words that a passage repeats of the one before it")
+    min_score: float = Field(0.0, ge=0.0, description="passages of a lower BM25 score are left out")
+    pinned: str | None = Field(None, description="key of a prompt's own metadata that names files it is always given")
+    template: str | None = Field(None, description="Jinja template of the passages; null: the shipped one")
+
+    @model_validator(mode="after")
+    def _moves_on(self) -> "Context":
+        if self.overlap_words >= self.chunk_words:
+            raise ValueError(f"overlap_words {self.overlap_words} must be less than chunk_words {self.chunk_words}")
+        return self
+
+
+class Dialogue(Section):
+    """Two models that talk, or one with itself; the prompt is the first turn."""
+
+    turns: int = Field(3, ge=1, le=99, description="turns after the prompt, the model's and the partner's together")
+    partner: Name | None = Field(None, description="model that plays the user; null: the generation's own")
+    system: str | None = Field(None, description="file with the partner's system prompt")
+
+    @model_validator(mode="after")
+    def _ends_with_the_model(self) -> "Dialogue":
+        if self.turns % 2 == 0:
+            raise ValueError(f"turns must be odd, so that the model speaks last; found {self.turns}")
+        return self
+
+
 class Generation(Section):
     """A prompt set answered by a method."""
 
     prompts: Name = Field(description="name of a prompt set")
-    method: Literal["single", "tournament"] = Field("single", description="one pass, or AutoReason rounds")
+    method: Literal["single", "tournament", "dialogue"] = Field(
+        "single", description="one pass, AutoReason rounds, or a talk of two models"
+    )
+    samples: int = Field(1, ge=1, le=1000, description="answers to each prompt")
     model: Name = Field(description="model for every role that `roles` does not name")
     roles: Roles = Field(Roles(), description="models by role (tournament only)")
     routes: list[Route] = Field([], description="teachers of some prompts; the first route that takes a prompt holds")
     system: str | None = Field(None, description="file with the teacher's system prompt")
     grammar: str | None = Field(None, description="file that holds the teacher's form: a JSON schema (.json) or GBNF")
+    context: Context | None = Field(None, description="retrieved passages for the teacher; null: none")
     tournament: Tournament = Field(Tournament(), description="the tournament's size (tournament only)")
+    dialogue: Dialogue = Field(Dialogue(), description="the talk's length and partner (dialogue only)")
     sampling: Sampling = Field(Sampling(temperature=0.7, top_p=0.95), description="how tokens are drawn")
     shards: int = Field(1, ge=1, le=100_000, description="jobs the prompt set is divided into")
     budget: Budget = Field(Budget(), description="stop before it is passed")

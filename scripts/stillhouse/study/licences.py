@@ -109,7 +109,7 @@ KINDS = ("unknown", "no-training", "non-commercial", "share-alike")
 
 @dataclass(frozen=True)
 class Party:
-    """What an export is made of: a prompt set or a model, by its key in the study, and the part that it plays."""
+    """What an export is made of: prompts, answers or a model, by key in the study, and the part that it plays."""
 
     key: str
     part: str
@@ -166,13 +166,21 @@ def model_hub(model: LlamaCppModel) -> str | None:
 
 
 def dataset_parties(study: Study, name: str) -> list[Party]:
-    """Prompt sets behind a dataset, then the models that its generations asked, each once with all its roles.
+    """Prompt sets behind a dataset, answers of files, then the models that its generations asked, each once with all its roles.
 
-    Critics and judges count: what they wrote chose or changed the answers.
+    Critics and judges count: what they wrote chose or changed the answers. So do answers of files that are the rejected
+    side of pairs.
     """
-    generations = list(dict.fromkeys(source.generation for source in study.datasets[name].sources))
+    dataset = study.datasets[name]
+    sources = [source.generation for source in dataset.sources]
+    others = dataset.pairs.generations if dataset.format == "preference" else []
+    generations = list(dict.fromkeys(one for one in sources if one in study.generations))
     sets = dict.fromkeys(study.generations[generation].prompts for generation in generations)
     parties = [Party(f"prompts.{key}", "prompts", study.prompts[key].licence, study.prompts[key].terms) for key in sets]
+    for key in dict.fromkeys(one for one in [*sources, *others] if one in study.answers):
+        parties.append(
+            Party(f"answers.{key}", "prompts and answers", study.answers[key].licence, study.answers[key].terms)
+        )
     roles: dict[str, list[str]] = {}
     for generation in generations:
         for role, model in _asked(study, generation):
@@ -256,7 +264,8 @@ def check_terms(study: Study, name: str) -> Iterator[str]:
 
 
 def _misnamed(study: Study, path: str, entries: list[str]) -> Iterator[str]:
-    keys = [*(f"prompts.{name}" for name in study.prompts), *(f"models.{name}" for name in study.models)]
+    sections = {"prompts": study.prompts, "answers": study.answers, "models": study.models}
+    keys = [f"{section}.{name}" for section, entries in sections.items() for name in entries]
     for number, entry in enumerate(entries):
         key, _, kind = entry.rpartition(":")
         if kind not in KINDS:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import StudyError
-from stillhouse.study.cards import dataset_card, model_card
+from stillhouse.study.cards import model_card
 from stillhouse.study.coverage import uncovered_categories
+from stillhouse.study.dataset_plan import DatasetParts
 from stillhouse.study.evaluation_plan import EvaluationParts
 from stillhouse.study.excludes import concerning
-from stillhouse.study.files import TEMPLATES, StudyFiles, missing_files, unknown_sources
-from stillhouse.study.generations import Generation
+from stillhouse.study.files import StudyFiles, missing_files, unknown_sources
+from stillhouse.study.generation_plan import GenerationParts
 from stillhouse.study.models import LlamaCppModel, RecordedModel
 from stillhouse.study.prices import price_of
+from stillhouse.study.prompt_plan import PromptParts
 from stillhouse.study.study import Study, join_faults, load_study
 
 Inputs = dict[str, str | list[str]]
@@ -31,7 +33,7 @@ def load_plan(config: dict[str, Any], working: Path, workflow: Path) -> "Plan":
     return Plan(study, files)
 
 
-class Plan(EvaluationParts):
+class Plan(PromptParts, GenerationParts, DatasetParts, EvaluationParts):
     """A validated study as the rules see it."""
 
     def __init__(self, study: Study, files: StudyFiles) -> None:
@@ -86,110 +88,11 @@ class Plan(EvaluationParts):
         usual = entry.structured == type(entry).model_fields["structured"].default
         return found if usual else {**found, "structured": entry.structured}
 
-    # prompts
-
-    def prompts_file(self, name: str) -> str:
-        """The file of a prompt set."""
-        return self._files.find(self.study.prompts[name].file)
-
-    def recipe_prompts(self, name: str) -> dict[str, Any]:
-        """Name and limit of a prompt set, and what of `exclude` can concern it."""
-        excluded = self._excluded(name, self.prompts_file(name))
-        return {"set": name, "limit": self.study.prompts[name].limit, "exclude": excluded}
-
     def _excluded(self, name: str, file: str) -> dict[str, list[str]]:
         return concerning(self.study.exclude, name, file, self._files.find)
 
-    # generations
-
-    def generation_models(self, name: str) -> list[str]:
-        """Models that a generation asks, sorted."""
-        generation = self.study.generations[name]
-        roles = generation.roles.model_dump(exclude_none=True)
-        judges = roles.pop("judges", [])
-        routed = [model for route in generation.routes for model in route.models]
-        return sorted({generation.model, *roles.values(), *judges, *routed})
-
-    def inputs_shard(self, name: str) -> Inputs:
-        """Inputs of a generation's shards, without the weights."""
-        generation = self.study.generations[name]
-        return {
-            "prompts": f"results/prompts/{generation.prompts}.parquet",
-            "system": self._optional(generation.system),
-            "grammar": self._optional(generation.grammar),
-            "templates": self._templates(generation),
-            **self.model_inputs(self.generation_models(name)),
-        }
-
     def _optional(self, path: str | None) -> list[str]:
         return [] if path is None else [self._files.find(path)]
-
-    def _templates(self, generation: Generation) -> list[str]:
-        if generation.method == "single":
-            return []
-        folder = self._files.find(generation.tournament.templates)
-        return [f"{folder}/{name}" for name in TEMPLATES]
-
-    def recipe_shard(self, name: str, shard: int) -> dict[str, Any]:
-        """`ShardSettings` of one shard, and the identities of its models."""
-        generation = self.study.generations[name]
-        tournament = generation.tournament.model_dump(exclude={"templates"})
-        return {
-            "generation": name,
-            "method": generation.method,
-            "model": generation.model,
-            "roles": generation.roles.model_dump(),
-            "routes": [route.model_dump() for route in generation.routes],
-            "tournament": tournament if generation.method == "tournament" else None,
-            "sampling": generation.sampling.model_dump(),
-            "shard": shard,
-            "shards": generation.shards,
-            "models": [self.identity(model) for model in self.generation_models(name)],
-        }
-
-    def recipe_merge(self, name: str) -> dict[str, Any]:
-        """`MergeSettings` of a generation."""
-        return {"generation": name, "failures": self.study.generations[name].failures.model_dump()}
-
-    def shards(self, name: str) -> list[str]:
-        """Shard files of a generation."""
-        count = self.study.generations[name].shards
-        return [f"results/generations/{name}/shards/{shard}.parquet" for shard in range(count)]
-
-    # datasets
-
-    def inputs_dataset(self, name: str) -> Inputs:
-        """Answers, marker files and held-out prompts of a dataset."""
-        dataset = self.study.datasets[name]
-        generations = dict.fromkeys(source.generation for source in dataset.sources)
-        against = dataset.decontaminate.against if dataset.decontaminate else []
-        held_out = [
-            self.evaluation_prompts(evaluation, key)
-            for evaluation in against
-            for key in self.study.evaluations[evaluation].sets
-        ]
-        filters = [f for source in dataset.sources for f in source.filters]
-        markers = {f.without_markers or f.with_markers for f in filters} - {None}
-        return {
-            "answers": [f"results/generations/{generation}/answers.parquet" for generation in generations],
-            "failures": [f"results/generations/{generation}/failures.parquet" for generation in generations],
-            "held_out": held_out,
-            "markers": sorted(self._files.find(path) for path in markers),
-        }
-
-    def recipe_dataset(self, name: str) -> dict[str, Any]:
-        """`BuildSettings` of a dataset, with marker files as the rules name them."""
-        dataset = self.study.datasets[name].model_dump(exclude={"licence", "hub"})
-        for source in dataset["sources"]:
-            source["filters"] = [
-                {k: self._files.find(v) if isinstance(v, str) else v for k, v in item.items() if v is not None}
-                for item in source["filters"]
-            ]
-        return {"name": name, "dataset": dataset}
-
-    def recipe_dataset_card(self, name: str) -> dict[str, Any]:
-        """`CardSettings` of a dataset: what it was built by, and under which licences and terms."""
-        return {**self.recipe_dataset(name), **dataset_card(self.study, name)}
 
     # adapters and exports
 
@@ -202,9 +105,14 @@ class Plan(EvaluationParts):
                 "objective": adapter.objective,
                 "quantization": adapter.quantization,
                 "lora": adapter.lora.model_dump(),
-                "training": adapter.training.model_dump(),
+                "training": adapter.training.model_dump(exclude={"checkpoint_minutes"}),
             },
         }
+
+    def starts_of(self, adapter: str) -> list[str]:
+        """The adapter that a training goes on from, as a list; empty where it starts anew."""
+        start = self.study.adapters[adapter].init
+        return [start] if start else []
 
     def base_of(self, adapter: str) -> str:
         """Name of an adapter's base model."""
@@ -230,10 +138,27 @@ class Plan(EvaluationParts):
             **model_card(self.study, name),
         }
 
+    def dataset_of(self, export: str) -> str:
+        """Name of the dataset that an export's adapter was trained on."""
+        return self.study.adapters[self.study.exports[export].adapter].dataset
+
+    def by_importance(self, export: str, quant: str) -> bool:
+        """Whether a quantisation is made by an importance matrix; those of 8 bits gain nothing by it."""
+        return self.study.exports[export].importance and quant not in ("f16", "Q8_0")
+
+    def quants(self, name: str) -> list[str]:
+        """GGUF files of an export that are a model of their own."""
+        return list(dict.fromkeys(["f16", *self.study.exports[name].quants]))
+
+    def recipe_fidelity(self, name: str) -> dict[str, Any]:
+        """Which files of an export are measured, and how."""
+        fidelity = self.study.exports[name].fidelity
+        return {"quants": self.quants(name), "fidelity": fidelity.model_dump() if fidelity else None}
+
     def ggufs(self, name: str) -> list[str]:
         """Suffixes of the GGUF files of an export: its quantisations, f16, and `adapter` where it is made."""
         export = self.study.exports[name]
-        return [*dict.fromkeys(["f16", *export.quants]), *(["adapter"] if export.adapter_gguf else [])]
+        return [*self.quants(name), *(["adapter"] if export.adapter_gguf else [])]
 
     def modelfile_gguf(self, name: str) -> str:
         """The quantisation that the Modelfile runs: the first one that the study names."""

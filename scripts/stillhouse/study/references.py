@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from stillhouse.study.adapters import Adapter
+from stillhouse.study.dataset_references import check_dataset
 from stillhouse.study.evaluation_references import check_evaluation, known
 from stillhouse.study.excludes import set_of
 from stillhouse.study.faults import nearest
@@ -11,6 +12,7 @@ from stillhouse.study.grammars import server_fault
 from stillhouse.study.licences import check_terms
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
 from stillhouse.study.prices import price_of
+from stillhouse.study.prompt_sets import OWN_ENDINGS
 from stillhouse.study.study import Study
 
 
@@ -20,12 +22,23 @@ def check_references(study: Study) -> list[str]:
     for name, generation in study.generations.items():
         faults.extend(_generation(study, f"generations.{name}", generation))
         faults.extend(_external_check(study, f"generations.{name}", generation))
+        faults.extend(_dialogue(study, f"generations.{name}", generation))
+    for name, prompts in study.prompts.items():
+        if name.endswith(OWN_ENDINGS):
+            faults.append(f"prompts.{name}: a prompt set's name may not end in {', '.join(OWN_ENDINGS)}")
+        if prompts.expand is not None:
+            faults.extend(known(f"prompts.{name}.expand.model", prompts.expand.model, study.models, "models"))
+    for name in study.answers:
+        if name in study.generations:
+            faults.append(f"answers.{name}: a generation has this name too; datasets could not tell the two apart")
     for name in study.datasets:
-        faults.extend(_dataset(study, name, f"datasets.{name}"))
+        faults.extend(check_dataset(study, name, f"datasets.{name}"))
     for name, adapter in study.adapters.items():
         faults.extend(_adapter(study, f"adapters.{name}", adapter))
     for name, export in study.exports.items():
         faults.extend(known(f"exports.{name}.adapter", export.adapter, study.adapters, "adapters"))
+        for number, evaluation in enumerate(export.evaluations):
+            faults.extend(known(f"exports.{name}.evaluations[{number}]", evaluation, study.evaluations, "evaluations"))
     for name, evaluation in study.evaluations.items():
         faults.extend(check_evaluation(study, f"evaluations.{name}", evaluation))
     if not faults:  # terms follow references
@@ -34,9 +47,9 @@ def check_references(study: Study) -> list[str]:
 
 
 def set_names(study: Study) -> list[str]:
-    """Names of all prompt sets, those of the evaluations too."""
+    """Names of all prompt sets, those with answers and those of the evaluations too."""
     held_out = (name for evaluation in study.evaluations.values() for name in evaluation.sets)
-    return list(dict.fromkeys([*study.prompts, *held_out]))
+    return list(dict.fromkeys([*study.prompts, *study.answers, *held_out]))
 
 
 def _exclude(study: Study) -> Iterator[str]:
@@ -51,8 +64,8 @@ def _generation(study: Study, path: str, generation: Generation) -> Iterator[str
     yield from known(f"{path}.prompts", generation.prompts, study.prompts, "prompts")
     yield from known(f"{path}.model", generation.model, study.models, "models")
     roles = generation.roles.model_dump(exclude_none=True)
-    if generation.method == "single" and any(roles.values()):
-        yield f"{path}.roles: only a tournament has roles; method is single"
+    if generation.method != "tournament" and any(roles.values()):
+        yield f"{path}.roles: only a tournament has roles; method is {generation.method}"
     judges = roles.pop("judges", [])
     for role, model in roles.items():
         yield from known(f"{path}.roles.{role}", model, study.models, "models")
@@ -71,40 +84,67 @@ def _generation(study: Study, path: str, generation: Generation) -> Iterator[str
             yield f"{path}.budget.usd: models.{name} has no price, and genai-prices knows none for its URL, so a budget in USD cannot be kept"
 
 
+def _dialogue(study: Study, path: str, generation: Generation) -> Iterator[str]:
+    talk = generation.dialogue
+    if generation.method != "dialogue":
+        if talk.partner or talk.system:
+            yield f"{path}.dialogue: only a dialogue has a partner; method is {generation.method}"
+        return
+    if talk.partner is not None:
+        yield from known(f"{path}.dialogue.partner", talk.partner, study.models, "models")
+    if generation.context is not None:
+        yield f"{path}.context: a dialogue takes no passages"
+    if generation.grammar is not None:
+        yield f"{path}.grammar: a dialogue takes no grammar"
+
+
 def _external_check(study: Study, path: str, generation: Generation) -> Iterator[str]:
     if generation.external_check is None:
         return
-    if generation.method == "single":
-        yield f"{path}.external_check: only a tournament has a first draft to compare with; method is single"
+    if generation.method != "tournament":
+        yield f"{path}.external_check: only a tournament has a first draft to compare with; method is {generation.method}"
     for number, judge in enumerate(generation.external_check.judges):
         yield from known(f"{path}.external_check.judges[{number}]", judge, study.models, "models")
-
-
-def _dataset(study: Study, name: str, path: str) -> Iterator[str]:
-    dataset = study.datasets[name]
-    for number, source in enumerate(dataset.sources):
-        yield from known(f"{path}.sources[{number}].generation", source.generation, study.generations, "generations")
-        generation = study.generations.get(source.generation)
-        if dataset.format == "preference" and generation and generation.method != "tournament":
-            yield (
-                f"{path}.sources[{number}].generation: pairs come from tournaments; "
-                f"{source.generation!r} is a {generation.method} generation"
-            )
-    if sum(source.share or 0.0 for source in dataset.sources) >= 1.0:
-        yield f"{path}.sources: shares add up to 1 or more, which leaves no room for the other rows"
-    if all(source.share is not None for source in dataset.sources):
-        yield f"{path}.sources: one source at least must have no share, the others are measured against it"
-    for number, evaluation in enumerate(dataset.decontaminate.against if dataset.decontaminate else []):
-        yield from known(f"{path}.decontaminate.against[{number}]", evaluation, study.evaluations, "evaluations")
 
 
 def _adapter(study: Study, path: str, adapter: Adapter) -> Iterator[str]:
     yield from known(f"{path}.dataset", adapter.dataset, study.datasets, "datasets")
     yield from known(f"{path}.base", adapter.base, study.models, "models")
+    yield from _init(study, path, adapter)
     base = study.models.get(adapter.base)
     if base is not None and not isinstance(base, LlamaCppModel):
         yield f"{path}.base: {adapter.base!r} has backend {base.backend}; training needs weights (llama_cpp)"
     dataset = study.datasets.get(adapter.dataset)
-    wanted = "sft" if adapter.objective == "sft" else "preference"
-    if dataset is not None and dataset.format != wanted:
-        yield f"{path}.dataset: objective {adapter.objective} takes format {wanted}; {adapter.dataset!r} is {dataset.format}"
+    wanted = ("sft", "reasoning", "critic") if adapter.objective == "sft" else ("preference",)
+    if dataset is not None and dataset.format not in wanted:
+        takes = f"objective {adapter.objective} takes format {' or '.join(wanted)}"
+        yield f"{path}.dataset: {takes}; {adapter.dataset!r} is {dataset.format}"
+
+
+def _init(study: Study, path: str, adapter: Adapter) -> Iterator[str]:
+    """An adapter that another one goes on from: of the same base and shape, without a ring, and not ruined by it."""
+    if adapter.init is None:
+        return
+    yield from known(f"{path}.init", adapter.init, study.adapters, "adapters")
+    start = study.adapters.get(adapter.init)
+    if start is None:
+        return
+    for key in ("base", "quantization"):
+        mine, theirs = getattr(adapter, key), getattr(start, key)
+        if mine != theirs:
+            yield f"{path}.init: {adapter.init!r} has {key} {theirs}, this adapter has {mine}"
+    for key in ("rank", "alpha", "targets"):
+        mine, theirs = getattr(adapter.lora, key), getattr(start.lora, key)
+        if mine != theirs:
+            yield f"{path}.init: {adapter.init!r} has lora.{key} {theirs}, this adapter has {mine}"
+    met = [adapter.init]
+    while (following := study.adapters.get(met[-1])) and following.init and following.init not in met:
+        met.append(following.init)
+    if following and following.init in met:
+        yield f"{path}.init: {' -> '.join([*met, following.init])} goes in a ring"
+    preferred = [name for name in met if name in study.adapters and study.adapters[name].objective != "sft"]
+    if adapter.objective == "sft" and preferred and not adapter.accept_collapse:
+        yield (
+            f"{path}.init: SFT on top of {preferred[0]!r}, which was trained by {study.adapters[preferred[0]].objective}, "
+            "mostly ruins it: Foundry measured a fall from 8.8 to 2.0 of 10. Train SFT first, or set accept_collapse: true"
+        )

@@ -6,15 +6,17 @@ from pydantic import Field, ValidationError
 
 from stillhouse.errors import StudyError
 from stillhouse.study.adapters import Adapter, Export
+from stillhouse.study.answers import AnswerSet
 from stillhouse.study.base import Name, Section
 from stillhouse.study.data_folder import with_data_folder
 from stillhouse.study.datasets import Dataset
 from stillhouse.study.evaluations import Evaluation
 from stillhouse.study.excludes import Exclude
 from stillhouse.study.faults import explain
-from stillhouse.study.generations import Generation, PromptSet
+from stillhouse.study.generations import Generation
 from stillhouse.study.guards import Guards
 from stillhouse.study.models import Model
+from stillhouse.study.prompt_sets import PromptSet
 
 
 class Study(Section):
@@ -27,6 +29,7 @@ class Study(Section):
     guards: Guards = Field(Guards(), description="what a run must not start unasked")
     models: dict[Name, Model] = Field({}, description="named ways to get completions")
     prompts: dict[Name, PromptSet] = Field({}, description="prompt sets")
+    answers: dict[Name, AnswerSet] = Field({}, description="prompts with answers that exist already")
     generations: dict[Name, Generation] = Field({}, description="prompt sets answered by a method")
     datasets: dict[Name, Dataset] = Field({}, description="rows for training")
     adapters: dict[Name, Adapter] = Field({}, description="trained adapters")
@@ -35,7 +38,7 @@ class Study(Section):
     version: Literal[1] = Field(1, description="version of the study's schema")
 
 
-SECTIONS = ("models", "prompts", "generations", "datasets", "adapters", "exports", "evaluations")
+SECTIONS = ("models", "prompts", "answers", "generations", "datasets", "adapters", "exports", "evaluations")
 
 
 def load_study(config: dict[str, Any]) -> Study:

@@ -1,5 +1,7 @@
 """The columns of shards, answers and failures."""
 
+from typing import Any
+
 import pyarrow as pa
 
 ANSWERS = pa.schema(
@@ -25,8 +27,12 @@ ANSWERS = pa.schema(
         ("transcript", pa.string()),
         ("calls", pa.list_(pa.string())),
         ("answer_call", pa.string()),
+        ("sample", pa.int32()),
+        ("tools", pa.string()),
+        ("context", pa.string()),
     ]
 )
+"""One row an answer: `sample` counts those to one prompt from 0, `context` is a JSON list of passages."""
 
 FAILURES = pa.schema(
     [
@@ -41,6 +47,7 @@ FAILURES = pa.schema(
         ("attempts", pa.int32()),
         ("raw", pa.string()),
         ("calls", pa.list_(pa.string())),
+        ("sample", pa.int32()),
     ]
 )
 
@@ -53,3 +60,8 @@ STOPPED = "stopped"
 
 SHARD_ROWS = 32
 """Rows that are written and read at once: some hundred kilobytes of transcripts."""
+
+
+def place_of(row: dict[str, Any]) -> tuple[str, str, str, int]:
+    """What rows are sorted by, in shards and merged; files of before samples have none, which is sample 0."""
+    return row["prompt_id"], row["set"], row["id"], row.get("sample") or 0

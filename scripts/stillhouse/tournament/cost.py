@@ -68,10 +68,14 @@ class _Book:
 
     def answer(self, row: Entry) -> None:
         """The calls behind one answer, each in its role."""
+        transcript = json.loads(row["transcript"]) if row["transcript"] else {"rounds": []}
+        if "turns" in transcript:
+            for turn in transcript["turns"]:
+                self.add(turn["calls"], turn["speaker"])
+            return
         found = {digest: self._entry(digest) for digest in row["calls"]}
-        rounds = json.loads(row["transcript"])["rounds"] if row["transcript"] else []
         attempts = {digest: entry and entry["request"]["index"] for digest, entry in found.items()}
-        roles = tournament_roles(list(found), rounds, attempts)
+        roles = tournament_roles(list(found), transcript["rounds"], attempts)
         for (digest, entry), role in zip(found.items(), roles, strict=True):
             self._count(digest, entry, role.split(",")[0].split()[0] if role else UNTOLD)
 
@@ -139,7 +143,7 @@ class _Book:
         return round((line.prompt_tokens * price["input"] + line.completion_tokens * price["output"]) / 1e6, DIGITS)
 
 
-RANKS = ("teacher", "critic", "author", "synthesizer", "judge", UNTOLD, FAILED, CHECK)
+RANKS = ("teacher", "partner", "critic", "author", "synthesizer", "judge", UNTOLD, FAILED, CHECK)
 
 
 def _rank(role: str) -> int:

@@ -8,6 +8,9 @@ from typing import Any
 CHARACTERS_PER_TOKEN = 4.0
 """A rule of thumb for English; the estimate says so."""
 
+TOKENS_PER_WORD = 1.5
+"""Six characters a word with its space, for passages that are not looked up yet."""
+
 ANSWER_SHARE = 0.6
 """Expected length of an answer as a share of max_tokens."""
 
@@ -42,25 +45,35 @@ def text_tokens(text: str) -> float:
 
 def mean_prompt_tokens(rows: list[dict[str, Any]]) -> float:
     """Mean tokens of a prompt's messages."""
-    texts = ["".join(message["content"] for message in json.loads(row["messages"])) for row in rows]
+    texts = ["".join(str(message.get("content") or "") for message in json.loads(row["messages"])) for row in rows]
     return sum(map(text_tokens, texts)) / len(texts) if texts else 0.0
 
 
 def estimate_generation(
     name: str, generation: dict[str, Any], rows: list[dict[str, Any]], prices: dict[str, dict | None]
 ) -> Estimate:
-    """Estimate one generation. A tournament is counted with all its rounds: convergence can only save calls."""
+    """Estimate one generation. A tournament is counted with all its rounds: convergence can only save calls.
+
+    Every prompt counts as often as it has samples; passages count with `top_k` whole chunks.
+    """
     found = Estimate(f"generation {name}")
     system = sum(text_tokens(Path(file).read_text(encoding="utf-8")) for file in generation["system"])
-    prompts, asked = len(rows), mean_prompt_tokens(rows)
+    prompts, asked, passages = len(rows) * generation["samples"], mean_prompt_tokens(rows), _passages(generation)
     answer = generation["sampling"]["max_tokens"] * ANSWER_SHARE
     roles = generation["roles"]
-    found.add(prompts, prompts, system + asked, answer, prices.get(roles.get("teacher") or generation["model"]))
+    first, price = system + passages + asked, prices.get(roles.get("teacher") or generation["model"])
+    found.add(prompts, prompts, first, answer, price)
+    if generation["method"] == "dialogue":
+        partner = prices.get(generation["dialogue"]["partner"] or generation["model"])
+        for turn in range(1, generation["dialogue"]["turns"]):
+            own, who = (asked, partner) if turn % 2 else (first, price)
+            found.add(prompts, prompts, own + turn * answer, answer, who)
     if generation["method"] != "tournament":
         return found
     rules = generation["tournament"]
     least, most = min(rules["convergence"], rules["max_rounds"]), rules["max_rounds"]
-    for role, seen, told in (("critic", 1, 0.0), ("author", 2, system), ("synthesizer", 2, system)):
+    writing = system + passages
+    for role, seen, told in (("critic", 1, 0.0), ("author", 2, writing), ("synthesizer", 2, writing)):
         role_price = prices.get(roles.get(role) or generation["model"])
         found.add(prompts * least, prompts * most, told + asked + seen * answer, answer, role_price)
     for judge in range(rules["judges"]):
@@ -68,6 +81,12 @@ def estimate_generation(
         votes = asked + 3 * answer
         found.add(prompts * least, prompts * most, votes, 16, prices.get(pool[judge % len(pool)]))
     return found
+
+
+def _passages(generation: dict[str, Any]) -> float:
+    """Tokens of the passages that a prompt is given."""
+    context = generation["context"]
+    return context["top_k"] * context["chunk_words"] * TOKENS_PER_WORD if context else 0.0
 
 
 def estimate_check(

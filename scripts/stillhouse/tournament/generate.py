@@ -1,6 +1,5 @@
 """Answers a shard of prompts."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -11,8 +10,10 @@ from stillhouse.llm.running import feed
 from stillhouse.provenance.digests import canonical_json
 from stillhouse.provenance.files import parquet_sink
 from stillhouse.tournament.columns import SHARD, SHARD_ROWS, STOPPED
-from stillhouse.tournament.engine import Contest, Models, StageError, Texts
+from stillhouse.tournament.dialogue import Dialogue
+from stillhouse.tournament.engine import Contest
 from stillhouse.tournament.settings import ShardSettings
+from stillhouse.tournament.writing import Models, Outcome, StageError, Texts
 
 Row = dict[str, Any]
 
@@ -47,11 +48,13 @@ def answer_shard(
 ) -> Row:
     """Answer the prompts `rows` of one shard, at most `limit` beside each other, and write them to `target` as they come.
 
-    More than `bearable` failures end the asking: what is left is written as failed at stage `stopped`. `note` is shown
-    beside the progress. Facts: numbers of answered and failed prompts, of rounds, and of votes that were not needed.
+    Every prompt has `settings.samples` rows, one after the other. More than `bearable` failures end the asking: what is
+    left is written as failed at stage `stopped`. `note` is shown beside the progress. Facts: numbers of prompts, of
+    answered and failed rows, of rounds, and of votes that were not needed.
     """
     watch, told = Watch(bearable), Counter()
-    contests = (_answer(row, models, settings, texts, watch, retrying) for row in rows)
+    samples, asked = range(settings.samples), settings.samples * len(rows)
+    contests = (_answer(row, n, models, settings, texts, watch, retrying) for row in rows for n in samples)
     with parquet_sink(target, SHARD, SHARD_ROWS) as write:
 
         def keep(row: Row) -> None:
@@ -59,31 +62,47 @@ def answer_shard(
             write(row)
 
         where = f"{settings.generation} shard {settings.shard}"
-        feed(contests, keep, limit, where, len(rows), lambda: f"{watch.rounds:,} rounds, {note()}")
+        feed(contests, keep, limit, where, asked, lambda: f"{watch.rounds:,} rounds, {note()}")
     return {
         "prompts": len(rows),
-        "answered": len(rows) - told["failed"],
+        "answered": asked - told["failed"],
         "failed": told["failed"],
         "rounds": told["rounds"],
         "votes_saved": told["saved"],
     }
 
 
-async def _answer(row: Row, models: Models, settings: ShardSettings, texts: Texts, watch: Watch, retrying: bool) -> Row:
-    common = {**dict.fromkeys(SHARD.names), **row, "generation": settings.generation, "method": settings.method}
+async def _answer(
+    row: Row, sample: int, models: Models, settings: ShardSettings, texts: Texts, watch: Watch, retrying: bool
+) -> Row:
+    who = {"generation": settings.generation, "method": settings.method, "sample": sample}
+    common = {**dict.fromkeys(SHARD.names), **row, **who}
     if watch.over:
-        reason = f"not asked: {watch.failed} prompts had failed, more than failures.max_share bears"
+        reason = f"not asked: {watch.failed} answers had failed, more than failures.max_share bears"
         return {**common, "stage": STOPPED, "reason": reason, "attempts": 0, "calls": []}
-    contest = Contest(row, json.loads(row["messages"]), models, settings, texts, retrying, watch.count_round)
-    common["model"] = contest.teacher
+    way: Contest | Dialogue = (
+        Dialogue(row, models, settings, texts, sample, retrying)
+        if settings.method == "dialogue"
+        else Contest(row, models, settings, texts, sample, retrying, watch.count_round)
+    )
+    common["model"] = way.teacher
     try:
-        outcome = await contest.run()
+        outcome = await way.run()
     except StageError as error:
         watch.failed += 1
         failure = {"stage": error.stage, "reason": error.reason, "attempts": error.attempts, "raw": error.raw}
-        return {**common, **failure, "calls": contest.calls}
+        return {**common, **failure, "calls": way.calls}
+    if texts.library is not None:
+        common["context"] = canonical_json([passage.plain() for passage in way.passages])
+    return {**common, **_told(outcome), "calls": way.calls}
+
+
+def _told(outcome: Outcome) -> Row:
+    """The columns of an answer; a dialogue's row has the whole conversation before it as its messages."""
+    talk = {} if outcome.turns is None else {"turns": outcome.turns}
+    messages = {} if outcome.messages is None else {"messages": canonical_json(outcome.messages)}
     return {
-        **common,
+        **messages,
         "answer": outcome.answer,
         "reasoning": outcome.reasoning,
         "draft": outcome.draft,
@@ -91,8 +110,7 @@ async def _answer(row: Row, models: Models, settings: ShardSettings, texts: Text
         "converged": outcome.converged,
         "rounds": len(outcome.rounds),
         "winners": [round_["winner"] for round_ in outcome.rounds],
-        "transcript": canonical_json({"rounds": outcome.rounds}),
-        "calls": contest.calls,
+        "transcript": canonical_json({"rounds": outcome.rounds, **talk}),
         "answer_call": outcome.answer_call,
         "saved": sum(round_.get("saved", 0) for round_ in outcome.rounds),
     }

@@ -11,7 +11,7 @@ import pyarrow as pa
 from stillhouse.errors import FailureShareError, RecordError
 from stillhouse.provenance.files import parquet_sink, stream_parquet_rows
 from stillhouse.provenance.layout import refused
-from stillhouse.tournament.columns import ANSWERS, FAILURES, SHARD, SHARD_ROWS, STOPPED
+from stillhouse.tournament.columns import ANSWERS, FAILURES, SHARD, SHARD_ROWS, STOPPED, place_of
 from stillhouse.tournament.settings import MergeSettings
 
 WAYS = 64
@@ -21,12 +21,12 @@ Row = dict[str, Any]
 
 
 def merge_shards(shards: list[Path], settings: MergeSettings, answers: Path, failures: Path) -> dict[str, Any]:
-    """Join shards, sorted by prompt_id, into `answers` and `failures`.
+    """Join shards, sorted by prompt_id, set, id and sample, into `answers` and `failures`.
 
     Raises `FailureShareError` when too many failed. The failures are written before that, and once more beside, where
     Snakemake does not delete them with a failed job's outputs.
     """
-    total, failed = 0, []
+    total, prompts, failed = 0, 0, []
     kept = refused(failures)
     kept.unlink(missing_ok=True)
     with (
@@ -35,6 +35,7 @@ def merge_shards(shards: list[Path], settings: MergeSettings, answers: Path, fai
     ):
         for row in _sorted(shards, Path(folder)):
             total += 1
+            prompts += row["sample"] == 0
             if row["stage"] is None:
                 answered(_only(row, ANSWERS))
             else:
@@ -44,16 +45,17 @@ def merge_shards(shards: list[Path], settings: MergeSettings, answers: Path, fai
     if unasked or len(failed) > settings.failures.max_share * total:
         _write(kept, FAILURES, failed)
         first = next((row for row in failed if row["stage"] != STOPPED), failed[0])
+        unit = "prompts" if prompts == total else f"answers to {prompts} prompts"
         raise FailureShareError(
-            f"generation {settings.generation}: {len(failed)} of {total} prompts failed, more than failures.max_share "
+            f"generation {settings.generation}: {len(failed)} of {total} {unit} failed, more than failures.max_share "
             f"{settings.failures.max_share:g} allows; first: {first['id']}: {first['stage']}: {first['reason']}; all of "
             f"them: {failures}. Once the cause is mended: python scripts/retry.py {settings.generation}"
         )
-    return {"prompts": total, "answered": total - len(failed), "failed": len(failed)}
+    return {"prompts": prompts, "answered": total - len(failed), "failed": len(failed)}
 
 
 def _sorted(shards: list[Path], folder: Path) -> Iterator[Row]:
-    """All rows by prompt_id; more files than `WAYS` are merged in steps, through `folder`."""
+    """All rows in order; more files than `WAYS` are merged in steps, through `folder`."""
     files, number = list(shards), 0
     while len(files) > WAYS:
         group, files = files[:WAYS], files[WAYS:]
@@ -65,17 +67,18 @@ def _sorted(shards: list[Path], folder: Path) -> Iterator[Row]:
 
 
 def _merged(files: list[Path]) -> Iterator[Row]:
-    return heapq.merge(*map(_checked, files), key=lambda row: row["prompt_id"])
+    return heapq.merge(*map(_checked, files), key=place_of)
 
 
 def _checked(file: Path) -> Iterator[Row]:
-    """The rows of a shard; raises `RecordError` when they are not in order."""
-    before = ""
+    """The rows of a shard with all its columns; raises `RecordError` when they are not in order."""
+    before, empty = ("", "", "", 0), dict.fromkeys(SHARD.names)
     for row in stream_parquet_rows(file):
-        if row["prompt_id"] < before:
+        place = place_of(row)
+        if place < before:
             raise RecordError(f"{file}: rows are not sorted by prompt_id; delete the file and run again")
-        before = row["prompt_id"]
-        yield row
+        before = place
+        yield {**empty, **row, "sample": place[-1]}
 
 
 def _write(path: Path, schema: pa.Schema, rows: Iterable[Row]) -> None:

@@ -4,11 +4,25 @@ from typing import Any
 
 from stillhouse.provenance.digests import seed_from
 from stillhouse.study.base import Sampling, Section
-from stillhouse.study.generations import Failures, Roles, Route, Tournament
+from stillhouse.study.generations import Dialogue, Failures, Roles, Route, Tournament
+
+
+class ContextSettings(Section):
+    """How passages of a corpus are found; `context_root` is the folder that the names of its files are relative to."""
+
+    top_k: int = 3
+    chunk_words: int = 200
+    overlap_words: int = 40
+    min_score: float = 0.0
+    pinned: str | None = None
+    context_root: str = "."
 
 
 class ShardSettings(Section):
-    """How one shard of prompts is answered. Texts (system, grammar, templates) come as files."""
+    """How one shard of prompts is answered. Texts (system, grammar, templates, corpus) come as files.
+
+    `samples`, `dialogue` and `context` have the study's defaults: a recipe that leaves them out is that of before them.
+    """
 
     generation: str
     method: str
@@ -19,6 +33,9 @@ class ShardSettings(Section):
     sampling: Sampling
     shard: int
     shards: int
+    samples: int = 1
+    dialogue: Dialogue = Dialogue()
+    context: ContextSettings | None = None
 
     def role(self, name: str) -> str:
         """Model of a role."""

@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from stillhouse.provenance.files import read_parquet_rows, stream_parquet_rows
+from stillhouse.provenance.files import stream_parquet_rows
 from stillhouse.study.base import Section
-from stillhouse.tournament.tally import Row, Tally
+from stillhouse.tournament.tally import Row, Tally, is_first
 from stillhouse.tournament.votes import Votes
 
 FORMAT = 1
-COUNTED = ["category", "answer", "draft", "truncated", "converged", "transcript", "calls"]
-SHOWN = ["prompt_id", "id", "category", "prompt", "draft", "answer", "winners", "truncated"]
-FAILED = ["category", "stage", "calls"]
+COUNTED = ["category", "answer", "draft", "truncated", "converged", "transcript", "calls", "sample"]
+SHOWN = ["prompt_id", "id", "category", "prompt", "draft", "answer", "winners", "truncated", "sample"]
+FAILED = ["category", "stage", "calls", "sample"]
+NOTHING: Row = {"rounds": []}
 
 
 class SummarySettings(Section):
@@ -43,11 +44,11 @@ def summarise_generation(answers: Path, failures: Path, settings: SummarySetting
     contest = settings.method == "tournament"
     whole, parts, judges = Tally(contest), {}, Votes()
     for row in stream_parquet_rows(answers, COUNTED):
-        rounds = json.loads(row["transcript"])["rounds"] if row["transcript"] else []
+        transcript = json.loads(row["transcript"]) if row["transcript"] else NOTHING
         for tally in (whole, _part(parts, row["category"], contest)):
-            tally.add(row, rounds)
-        judges.add(rounds)
-    for row in read_parquet_rows(failures, FAILED):
+            tally.add(row, transcript)
+        judges.add(transcript["rounds"])
+    for row in stream_parquet_rows(failures, FAILED):
         for tally in (whole, _part(parts, row["category"], contest)):
             tally.fail(row)
     names = sorted(parts, key=lambda name: (name is None, name or ""))
@@ -66,5 +67,6 @@ def _part(parts: dict[str | None, Tally], category: str | None, contest: bool) -
 
 
 def _examples(rows: Iterable[Row], count: int) -> list[Row]:
-    """Draft and answer of the first prompts by prompt_id."""
-    return heapq.nsmallest(count, rows, key=lambda row: row["prompt_id"])
+    """Draft and answer of the first prompts by prompt_id, one sample of each."""
+    firsts = ({name: value for name, value in row.items() if name != "sample"} for row in rows if is_first(row))
+    return heapq.nsmallest(count, firsts, key=lambda row: row["prompt_id"])

@@ -9,7 +9,7 @@ from typing import Any
 from stillhouse.tournament.votes import DIGITS, enough, labelled_votes, share
 
 Row = dict[str, Any]
-ROLES = ("teacher", "critic", "author", "synthesizer", "judge")
+ROLES = ("teacher", "partner", "critic", "author", "synthesizer", "judge")
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Tally:
 
     def __init__(self, contest: bool) -> None:
         self._contest = contest
-        self._answered = self._truncated = self._words = self._unchanged = 0
+        self._prompts = self._answered = self._truncated = self._words = self._unchanged = 0
         self._failed: Counter[str] = Counter()
         self._lengths: Counter[int] = Counter()
         self._converged: Counter[bool] = Counter()
@@ -58,16 +58,19 @@ class Tally:
         self._by_winner: dict[str, Ratios] = defaultdict(Ratios)
 
     def fail(self, row: Row) -> None:
-        """One prompt without an answer."""
+        """One answer that was not to be had."""
+        self._prompts += is_first(row)
         self._failed[row["stage"]] += 1
         self._calls["failed_prompts"] += len(row["calls"] or ())
 
-    def add(self, row: Row, rounds: list[Row]) -> None:
-        """One answer with the rounds of its transcript."""
+    def add(self, row: Row, transcript: Row) -> None:
+        """One answer with its transcript: the rounds of a tournament, the turns of a dialogue."""
+        rounds = transcript["rounds"]
+        self._prompts += is_first(row)
         self._answered += 1
         self._truncated += bool(row["truncated"])
         self._words += len(row["answer"].split())
-        self._count_calls(row, rounds)
+        self._count_calls(row, rounds, transcript.get("turns"))
         if not self._contest:
             return
         self._unchanged += row["answer"] == row["draft"]
@@ -103,11 +106,14 @@ class Tally:
             self._votes["one_longest"] += 1
             self._votes["longest_won"] += longest[0] == one["candidates"][one["winner"]]
 
-    def _count_calls(self, row: Row, rounds: list[Row]) -> None:
+    def _count_calls(self, row: Row, rounds: list[Row], turns: list[Row] | None) -> None:
         """Calls by role as the transcript tells them; what is left over are second attempts."""
+        partner = sum(turn["speaker"] == "partner" for turn in turns or ())
+        teacher = len(turns) - partner if turns else 1
         revised = [one for one in rounds if not one["no_flaws"]]
         votes = sum(len(labelled_votes(one)) for one in rounds)
-        found = dict(zip(ROLES, (1, len(rounds), len(revised), len(revised), votes), strict=True))
+        counts = (teacher, partner, len(rounds), len(revised), len(revised), votes)
+        found = dict(zip(ROLES, counts, strict=True))
         self._calls.update(found)
         self._calls["all"] += len(row["calls"])
         self._calls["second_attempts"] += max(0, len(row["calls"]) - sum(found.values()))
@@ -116,7 +122,8 @@ class Tally:
         """The figures as report.json has them."""
         failed = sum(self._failed.values())
         found = {
-            "prompts": self._answered + failed,
+            "prompts": self._prompts,
+            "rows": self._answered + failed,
             "answered": self._answered,
             "failed": failed,
             "failed_by_stage": dict(sorted(self._failed.items())),
@@ -127,7 +134,7 @@ class Tally:
         return {**found, **self._told_contest()} if self._contest else found
 
     def _told_calls(self) -> dict[str, Any]:
-        calls, prompts = self._calls, self._answered + sum(self._failed.values())
+        calls = self._calls
         made = calls["all"] + calls["failed_prompts"]
         return {
             "all": made,
@@ -135,7 +142,7 @@ class Tally:
             "second_attempts": calls["second_attempts"],
             "failed_prompts": calls["failed_prompts"],
             "saved": calls["saved"],
-            "per_prompt": share(made, prompts),
+            "per_prompt": share(made, self._prompts),
         }
 
     def _told_contest(self) -> dict[str, Any]:
@@ -159,6 +166,11 @@ class Tally:
                 name: self._by_winner[name].plain() for name in ("AB", "B") if name in self._by_winner
             },
         }
+
+
+def is_first(row: Row) -> bool:
+    """Whether a row is the first sample of its prompt: every prompt has one, answered or failed."""
+    return not row.get("sample")
 
 
 OUTCOMES = ("no_flaws", "equal", "unread", "A", "AB", "B")

@@ -1,0 +1,189 @@
+"""The kernel that clears texts of being near to any held-out prompt; `kernels.suspects` calls it.
+
+It sees hashes where `decontaminate.HeldOut.judge` sees words. What it clears, that would find nothing for; what it
+does not clear, that decides.
+"""
+
+import numpy as np
+
+from stillhouse.datasets.compiled_runs import run_hash
+from stillhouse.datasets.hashing import STEP
+from stillhouse.datasets.jit import kernel
+
+_STEP, _ONE, _32 = np.uint64(STEP), np.uint64(1), np.uint64(32)
+
+
+@kernel
+def enter(places, value):
+    """Where `value` stands in an open table, entered if need be; and whether it is new. 0 marks an empty place."""
+    value |= _ONE
+    mask = np.uint64(places.size - 1)
+    place = (value >> _32) & mask
+    while places[place] != 0:
+        if places[place] == value:
+            return place, False
+        place = (place + _ONE) & mask
+    places[place] = value
+    return place, True
+
+
+@kernel
+def fill(places, keys, numbers, values):
+    """Enter `keys` into a table and the `values` of them at their places in `numbers`."""
+    for key in range(keys.size):
+        place, _ = enter(places, keys[key])
+        numbers[place] = values[key]
+
+
+@kernel
+def _place(places, value):
+    """Where `value` stands in an open table; -1 where it does not."""
+    value |= _ONE
+    mask = np.uint64(places.size - 1)
+    place = (value >> _32) & mask
+    while places[place] != 0:
+        if places[place] == value:
+            return np.int64(place)
+        place = (place + _ONE) & mask
+    return -1
+
+
+@kernel
+def suspects(hashes, heads, begins, counts, held_out, out):
+    """True for each text that may be too near to a held-out prompt, False for those that cannot be.
+
+    `held_out` is a `leak_index.Index`, the rest are `kernels.Tokens`.
+    """
+    longest, prompts = 1, held_out.shingle_counts.size
+    for count in counts:
+        longest = max(longest, count)
+    size = 4
+    while size < 4 * longest:
+        size *= 2
+    shared, candidates = np.zeros(prompts, np.int64), np.empty(prompts, np.int64)
+    own, found, met = np.empty(longest, np.uint64), np.empty(longest, np.int64), np.empty(size, np.uint64)
+    for row in range(begins.size):
+        words = hashes[begins[row] : begins[row] + counts[row]]
+        firsts = heads[begins[row] : begins[row] + counts[row]]
+        out[row] = _near_by_runs(words, held_out, shared, own) or (
+            held_out.stems.places.size > 1 and _near_by_content(words, firsts, held_out, shared, candidates, found, met)
+        )
+
+
+@kernel
+def _near_by_runs(words, held_out, shared, own):
+    """Whether a run of words is shared, or shingles are near enough.
+
+    A run that is looked for begins with a known shingle, unless it is shorter than one.
+    """
+    runs, shorts, shingles = held_out.runs, held_out.shorts, held_out.shingles.places
+    size, known = min(3, words.size), False
+    for start in range(words.size - min(size, held_out.ngram) + 1):
+        left = words.size - start
+        if left >= size and _place(shingles, run_hash(words, start, size)) >= 0:
+            known = True
+        elif held_out.ngram >= 3:
+            continue
+        if left >= held_out.ngram and _place(runs, run_hash(words, start, held_out.ngram)) >= 0:
+            return True
+        if left >= held_out.contained and _place(shorts, run_hash(words, start, held_out.contained)) >= 0:
+            return True
+    return known and _near_by_shingles(words, size, held_out, shared, own)
+
+
+@kernel
+def _near_by_shingles(words, size, held_out, shared, own):
+    """Whether a held-out prompt is the same, near by Jaccard, or stands in the row diluted: by the very counts."""
+    total = 0
+    for start in range(words.size - size + 1):
+        own[total] = run_hash(words, start, size)
+        total += 1
+    own[:total].sort()
+    places, numbers, starts, prompts = held_out.shingles
+    distinct, found = 0, False
+    for turn in range(2):  # count, then judge and set back
+        for at in range(total):
+            if at and own[at] == own[at - 1]:
+                continue
+            distinct += turn == 0
+            place = _place(places, own[at])
+            if place < 0:
+                continue
+            for number in prompts[starts[numbers[place]] : starts[numbers[place] + 1]]:
+                if turn == 0:
+                    shared[number] += 1
+                    continue
+                both, its = shared[number], held_out.shingle_counts[number]
+                shared[number] = 0
+                near = both / (distinct + its - both)
+                diluted = held_out.long[number] and both >= held_out.dilution * its
+                found = found or (both > 0 and (near == 1.0 or near >= held_out.threshold or diluted))
+    return found
+
+
+@kernel
+def _near_by_content(words, heads, held_out, shared, candidates, found, met):
+    """Whether enough content words may be shared.
+
+    The table knows every form of every held-out stem, so known stems are told exactly, and unknown words are of others.
+    Words of one stem begin with the same three bytes, so those are of at least as many stems as such beginnings.
+    """
+    places, numbers = held_out.stems.places, held_out.stems.numbers
+    frame, size = held_out.frame, 4
+    while size < 4 * words.size:
+        size *= 2
+    table = met[:size]
+    table[:] = 0
+    known = strange = 0
+    for at in range(words.size):
+        place = _place(places, words[at])
+        if place >= 0:
+            found[known] = numbers[place]
+            _, new = enter(table, np.uint64(numbers[place]) * _STEP << _ONE)
+            known += new
+        elif _place(frame, words[at]) < 0:
+            _, new = enter(table, ~np.uint64(heads[at]) * _STEP << _ONE)
+            strange += new
+    least = max(held_out.content * (known + strange), held_out.least_content)
+    if known < least or held_out.most_stems < least:
+        return False
+    return _shares_enough(found[:known], int(np.ceil(least)), held_out, shared, candidates)
+
+
+@kernel
+def _shares_enough(found, least, held_out, shared, candidates):
+    """Whether a held-out prompt may hold `least` of the stems `found`, and enough for its own size.
+
+    Such a prompt holds at least one of the rarest: of any n stems out of which it lacks fewer than n.
+    """
+    starts, prompts, sizes = held_out.stems.starts, held_out.stems.prompts, held_out.stem_counts
+    for at in range(1, found.size):  # rarest first
+        stem, before = found[at], at
+        while before > 0 and _holders(starts, found[before - 1]) > _holders(starts, stem):
+            found[before] = found[before - 1]
+            before -= 1
+        found[before] = stem
+    rare, count, enough = found.size - least + 1, 0, False
+    for stem in found[:rare]:
+        for place in range(starts[stem], starts[stem + 1]):
+            number = prompts[place]
+            if least <= sizes[number] and held_out.content * sizes[number] <= found.size:
+                if shared[number] == 0:
+                    candidates[count] = number
+                    count += 1
+                shared[number] += 1
+    for number in candidates[:count]:
+        both = shared[number]
+        shared[number] = 0
+        for stem in found[rare:]:
+            own = prompts[starts[stem] : starts[stem + 1]]
+            at = np.searchsorted(own, number)
+            both += at < own.size and own[at] == number
+        enough = enough or (both >= least and both >= held_out.content * sizes[number])
+    return enough
+
+
+@kernel
+def _holders(starts, stem):
+    """How many held-out prompts hold a stem."""
+    return starts[stem + 1] - starts[stem]

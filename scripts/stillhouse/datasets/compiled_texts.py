@@ -1,0 +1,279 @@
+"""Kernels over the UTF-8 bytes of many texts: counts and hashed words; `kernels` calls them, nothing else.
+
+Each does for one text what a function of `text` does, and says so. A text goes through three steps: `_plain` (one byte
+a character, lower case; gives up on texts with rarer characters), `_folded` (apostrophes out) and `_words` (hashes of
+words). What is given up is left to Python. Scratch arrays are passed in, so that rows share them.
+"""
+
+import numpy as np
+
+from stillhouse.datasets.hashing import FNV_OFFSET, FNV_PRIME, MIX_FIRST, MIX_SECOND
+from stillhouse.datasets.jit import kernel
+
+_OFFSET, _PRIME = np.uint64(FNV_OFFSET), np.uint64(FNV_PRIME)
+_FIRST, _SECOND = np.uint64(MIX_FIRST), np.uint64(MIX_SECOND)
+_30, _27, _31 = (np.uint64(bits) for bits in (30, 27, 31))
+_16, _8 = np.uint32(16), np.uint32(8)
+
+LEFT_OUT = -1
+"""Result of a kernel for a text that it leaves to the plain function."""
+
+_SPACE, _LETTER, _DIGIT, _UNDERSCORE, _SYMBOL, _PUNCTUATION = range(6)
+_COMMA, _DOT, _SHARP, _HYPHEN, _CLOSING = (ord(char) for char in ",.#-)")
+_APOSTROPHE, _BACKTICK, _BLANK = (ord(char) for char in "'` ")
+_UNKNOWN = 255
+
+
+def _class(byte: int) -> int:
+    char = chr(byte)
+    if byte >= 128 or char.isalpha():  # bytes of letters beyond ASCII; others never come so far
+        return _LETTER
+    if char.isspace():
+        return _SPACE
+    if char.isdigit():
+        return _DIGIT
+    if char == "_":
+        return _UNDERSCORE
+    return _SYMBOL if char in "$+<=>^`|~" or not char.isprintable() else _PUNCTUATION
+
+
+def _third_byte(byte: int) -> int:
+    """What stands for the character E2 80 `byte`: typographic spaces, dashes, quotes, bullet and ellipsis."""
+    code = 0x2000 + byte - 0x80
+    if code <= 0x200A or code == 0x202F:
+        return _BLANK
+    if code in (0x2018, 0x2019):
+        return _APOSTROPHE if code == 0x2019 else _BACKTICK
+    dashes_and_quotes = 0x2010 <= code <= 0x2015 or 0x201A <= code <= 0x2022
+    return _COMMA if dashes_and_quotes or code in (0x2026, 0x2039, 0x203A) else _UNKNOWN
+
+
+_CLASSES = np.array([_class(byte) for byte in range(256)], np.uint8)
+_IN_WORD = (_CLASSES >= _LETTER) & (_CLASSES <= _UNDERSCORE)
+"""Whether the regular expression \\w takes the byte's character."""
+_ALNUM = (_CLASSES == _LETTER) | (_CLASSES == _DIGIT)
+_OPERATOR = np.array([chr(byte) in "-*/%^" for byte in range(256)], np.bool_)
+_LOWER = np.array([ord(chr(byte).lower()) if byte < 128 else byte for byte in range(256)], np.uint8)
+_GENERAL_PUNCTUATION = np.array(
+    [_third_byte(byte) if 0x80 <= byte < 0xC0 else _UNKNOWN for byte in range(256)], np.uint8
+)
+
+# The words of `text._IS` come first; `text._CONTRACTION` knows he, she and let besides.
+_SHORTENED = b"what who where when how why that there here it he she let"
+_IS_WORDS = 10
+_BEFORE_S = np.array([int.from_bytes(word, "big") for word in _SHORTENED.split()], np.uint64)
+
+
+@kernel
+def _plain(data, low, high, out):
+    """Length of the text in `out`: lower case, Latin-1 letters as two bytes, typographic signs as ASCII ones."""
+    size, at = 0, low
+    while at < high:
+        byte = data[at]
+        if byte < 0x80:
+            out[size] = _LOWER[byte]
+        elif byte == 0xC3 and data[at + 1] != 0x97 and data[at + 1] != 0xB7:
+            at += 1
+            if data[at] == 0x9F:  # sharp s
+                out[size] = out[size + 1] = ord("s")
+            else:
+                out[size] = byte
+                out[size + 1] = data[at] + 0x20 if data[at] < 0x9F else data[at]
+            size += 1
+        elif byte == 0xE2 and data[at + 1] == 0x80 and _GENERAL_PUNCTUATION[data[at + 2]] != _UNKNOWN:
+            out[size] = _GENERAL_PUNCTUATION[data[at + 2]]
+            at += 2
+        elif byte == 0xC2 and data[at + 1] == 0xA0:  # no-break space
+            out[size] = _BLANK
+            at += 1
+        else:
+            return LEFT_OUT
+        size += 1
+        at += 1
+    return size
+
+
+@kernel
+def _shortens(text, size, at, words):
+    """Whether the apostrophe at `at` begins 's after one of the first `words` words of `_SHORTENED`."""
+    if at + 1 >= size or text[at + 1] != ord("s") or (at + 2 < size and _IN_WORD[text[at + 2]]):
+        return False
+    start, packed = at, np.uint64(0)
+    while start > 0 and _IN_WORD[text[start - 1]]:
+        start -= 1
+        if at - start > 5:
+            return False
+    for place in range(start, at):
+        packed = (packed << np.uint64(8)) | np.uint64(text[place])
+    found = False
+    for number in range(words):
+        found |= packed == _BEFORE_S[number]
+    return found
+
+
+@kernel
+def _folded(text, size, out):
+    """Length of `text` in `out` without apostrophes, "it's" spelt out: the rest of `text.tokens`' folding."""
+    length = 0
+    for at in range(size):
+        byte = text[at]
+        if byte != _APOSTROPHE and byte != _BACKTICK:
+            out[length] = byte
+            length += 1
+        elif _shortens(text, size, at, _IS_WORDS):
+            out[length] = _BLANK
+            out[length + 1] = ord("i")
+            length += 2
+    return length
+
+
+@kernel
+def _operand_end(text, size, at):
+    """Where the digit stands that an operator beginning at `at` is followed by; 0 where none is."""
+    while at < size and _CLASSES[text[at]] == _SPACE:
+        at += 1
+    if at == size or not _OPERATOR[text[at]]:
+        return 0
+    at += 1
+    while at < size and _CLASSES[text[at]] == _SPACE:
+        at += 1
+    return at if at < size and _CLASSES[text[at]] == _DIGIT else 0
+
+
+@kernel
+def _decimal_end(text, size, at):
+    """Where the number 12.5 that begins at `at` ends; 0 where none begins."""
+    while at < size and _CLASSES[text[at]] == _DIGIT:
+        at += 1
+    if at + 1 >= size or text[at] != _DOT or _CLASSES[text[at + 1]] != _DIGIT:
+        return 0
+    at += 1
+    while at < size and _CLASSES[text[at]] == _DIGIT:
+        at += 1
+    return at
+
+
+@kernel
+def _sign(text, size, at):
+    """The token that begins at a sign or space at `at`, if any: its bounds (equal: none), and where to read on."""
+    byte, kind = text[at], _CLASSES[text[at]]
+    after_word = at > 0 and _IN_WORD[text[at - 1]]
+    if (after_word or (at > 0 and text[at - 1] == _CLOSING)) and (kind == _SPACE or _OPERATOR[byte]):
+        operand = _operand_end(text, size, at)
+        if operand:
+            while _CLASSES[text[at]] == _SPACE:
+                at += 1
+            return at, at + 1, operand
+    if byte == _HYPHEN:
+        begins = at == 0 or _CLASSES[text[at - 1]] == _SPACE
+        taken = begins and at + 1 < size and _CLASSES[text[at + 1]] == _DIGIT
+    else:
+        taken = kind == _SYMBOL or (byte == _SHARP and after_word)
+    return at, at + taken, at + 1
+
+
+@kernel
+def _words(text, size, hashes, heads, count):
+    """`text.tokens`: writes the words' hashes, and their first three bytes as numbers, from place `count` on.
+
+    Returns the place behind the last of them.
+    """
+    at = 0
+    while at < size:
+        kind, first, end = _CLASSES[text[at]], at, 0
+        if kind == _SPACE and at + 1 < size and _CLASSES[text[at + 1]] == _LETTER:  # the everyday case
+            at += 1
+            continue
+        if kind == _DIGIT:
+            end = _decimal_end(text, size, at)
+        elif kind != _LETTER:
+            first, end, after = _sign(text, size, at)
+            if end == first:
+                at = after
+                continue
+        value, at = _OFFSET, first
+        while at < end or (end == 0 and at < size and _ALNUM[text[at]]):
+            value = (value ^ np.uint64(text[at])) * _PRIME
+            at += 1
+        head = (np.uint32(text[first]) << _16) | (np.uint32(text[first + 1]) << _8) | np.uint32(text[first + 2])
+        heads[count] = head >> np.uint32(8 * max(3 - (at - first), 0))
+        value = (value ^ (value >> _30)) * _FIRST
+        value = (value ^ (value >> _27)) * _SECOND
+        hashes[count] = value ^ (value >> _31)
+        count += 1
+        if kind != _LETTER and kind != _DIGIT:
+            at = after
+    return count
+
+
+@kernel
+def _longest(offsets):
+    longest = 0
+    for row in range(offsets.size - 1):
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    return longest
+
+
+@kernel
+def tokens(data, offsets):
+    """The words of every text, one text's after the other's: hashes (`hashing.word_hash`) and heads.
+
+    Also where each text's words begin, and how many they are. A text that is left out has none, as has one of signs
+    alone, whose words are its own.
+    """
+    rows = offsets.size - 1
+    longest = _longest(offsets)
+    plain, folded = np.empty(longest, np.uint8), np.empty(2 * longest + 2, np.uint8)
+    hashes, heads = np.empty(data.size // 4 + 64, np.uint64), np.empty(data.size // 4 + 64, np.uint32)
+    begins, counts = np.empty(rows, np.int64), np.zeros(rows, np.int64)
+    count = 0
+    for row in range(rows):
+        begins[row] = count
+        size = _plain(data, offsets[row], offsets[row + 1], plain)
+        if size <= 0:
+            continue
+        length = _folded(plain, size, folded)
+        if count + length > hashes.size:
+            hashes = np.concatenate((hashes[:count], np.empty(count + length, np.uint64)))
+            heads = np.concatenate((heads[:count], np.empty(count + length, np.uint32)))
+        end = _words(folded, length, hashes, heads, count)
+        counts[row] = end - count
+        count = end
+    return hashes[:count], heads[:count], begins, counts
+
+
+@kernel
+def counts(data, offsets, words, contractions):
+    """`text.count_words` and `text.count_contractions` of every text."""
+    scratch = np.empty(_longest(offsets), np.uint8)
+    for row in range(offsets.size - 1):
+        size = _plain(data, offsets[row], offsets[row + 1], scratch)
+        if size < 0:
+            words[row] = contractions[row] = LEFT_OUT
+            continue
+        count, short, before, joined = 0, 0, False, False
+        for at in range(size):
+            byte = scratch[at]
+            word = _IN_WORD[byte]
+            count += word and not before and not joined
+            sign = byte in (_APOSTROPHE, _BACKTICK)
+            if sign and at:
+                short += _contracts(scratch, size, at)
+            # one apostrophe or hyphen right behind a word joins it with the next
+            joined = before and (byte in (_APOSTROPHE, _HYPHEN))
+            before = word
+        words[row], contractions[row] = count, short
+
+
+@kernel
+def _contracts(text, size, at):
+    """Whether the apostrophe at `at` is that of a contraction."""
+    letter = ord("a") <= text[at - 1] <= ord("z")
+    one = text[at + 1] if at + 1 < size else 0
+    two = text[at + 2] if at + 2 < size else 0
+    if not (at + 2 < size and _IN_WORD[two]):
+        ends = one == ord("d") or one == ord("m")
+        negates = one == ord("t") and text[at - 1] == ord("n") and at > 1 and ord("a") <= text[at - 2] <= ord("z")
+        return (letter and ends) or negates or _shortens(text, size, at, _BEFORE_S.size)
+    ends = (one == ord("r") and two == ord("e")) or (one == ord("v") and two == ord("e")) or (one == two == ord("l"))
+    return letter and ends and not (at + 3 < size and _IN_WORD[text[at + 3]])

@@ -1,0 +1,181 @@
+"""Counts and hashes of many texts at once: the plain functions of `text` and `hashing`, made fast.
+
+Compiled kernels take texts of ASCII, Latin-1 letters and typographic punctuation; the plain functions take the
+others, and all where there are few texts. Both give the same. A call works in the thread that makes it, without
+Python's lock: who has several batches gives them to several threads.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from stillhouse.datasets import greedy, hashing, text
+
+WORTH = 2_000
+"""Texts from which loading numba's kernels (about a second) pays."""
+
+
+def worth(count: int) -> bool:
+    """Whether `count` texts are enough for the compiled kernels; below, numba is not even imported."""
+    return count >= WORTH
+
+
+def threads() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Counts(NamedTuple):
+    """int32, one a text: `text.count_words` and `text.count_contractions`."""
+
+    words: np.ndarray
+    contractions: np.ndarray
+
+
+def counts(strings: pa.StringArray) -> Counts:
+    """Words and contractions of every text."""
+    found = Counts(*(np.full(len(strings), -1, np.int32) for _ in range(2)))
+    if worth(len(strings)):
+        from stillhouse.datasets import compiled_texts
+
+        compiled_texts.counts(*utf8(strings), *found)
+    for row in np.flatnonzero(found.words < 0).tolist():
+        one = strings[row].as_py()
+        found.words[row], found.contractions[row] = text.count_words(one), text.count_contractions(one)
+    return found
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The words (`text.words`) of many texts.
+
+    `hashes` (uint64) are those of all words, `heads` (uint32) their first three bytes as numbers; a text's words are
+    `counts` ones from `begins` on (int64).
+    """
+
+    hashes: np.ndarray
+    heads: np.ndarray
+    begins: np.ndarray
+    counts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    def take(self, rows: np.ndarray) -> "Tokens":
+        """Some of the texts; `rows` are their numbers, or a mask."""
+        return Tokens(self.hashes, self.heads, self.begins[rows], self.counts[rows])
+
+    def of(self, row: int) -> np.ndarray:
+        """Hashes of one text's words."""
+        return self.hashes[self.begins[row] : self.begins[row] + self.counts[row]]
+
+
+def tokens(strings: pa.StringArray) -> Tokens:
+    """The words of every text."""
+    begins, number = np.zeros(len(strings), np.int64), np.zeros(len(strings), np.int64)
+    hashes, heads = np.empty(0, np.uint64), np.empty(0, np.uint32)
+    if worth(len(strings)):
+        from stillhouse.datasets import compiled_texts
+
+        hashes, heads, begins, number = compiled_texts.tokens(*utf8(strings))
+    parts, firsts, end = [hashes], [heads], len(hashes)
+    for row in np.flatnonzero(number == 0).tolist():
+        words = text.words(strings[row].as_py())
+        parts.append(hashing.word_hashes(words))
+        firsts.append(np.array([int.from_bytes(_utf8(word)[:3], "big") for word in words], np.uint32))
+        begins[row], number[row], end = end, len(words), end + len(words)
+    return Tokens(np.concatenate(parts), np.concatenate(firsts), begins, number)
+
+
+def _utf8(word: str) -> bytes:
+    return word.encode("utf-8", "surrogatepass")
+
+
+def repeated_shares(words: Tokens, size: int) -> np.ndarray:
+    """float64: `text.repeated_share` of every text for runs of `size` words."""
+    if not worth(len(words)):
+        return np.array([hashing.repeated_share(words.of(row), size) for row in range(len(words))], np.float64)
+    out = np.empty(len(words))
+    _compiled().repeated_shares(words.hashes, words.begins, words.counts, size, out)
+    return out
+
+
+def normal_digests(words: Tokens) -> np.ndarray:
+    """uint64[n, 2]: equal for texts of the same normal form only."""
+    out = np.empty((len(words), 2), np.uint64)
+    if worth(len(words)):
+        _compiled().digests(words.hashes, words.begins, words.counts, out)
+    else:
+        out[:] = [hashing.digest(words.of(row)) for row in range(len(words))] or out
+    return out
+
+
+def band_hashes(words: Tokens, banding: hashing.Banding) -> np.ndarray:
+    """uint64[n, bands]: `hashing.band_hashes` of the 3-word shingles of every text."""
+    out = np.empty((len(words), banding.bands), np.uint64)
+    if worth(len(words)):
+        _compiled().bands(words.hashes, words.begins, words.counts, *banding.functions, out)
+    else:
+        for row in range(len(words)):
+            out[row] = hashing.band_hashes(hashing.shingle_hashes(words.of(row)), banding)
+    return out
+
+
+class ShingleSets(NamedTuple):
+    """Sorted hashes (uint64) of each text's different shingles, one text after the other; where each begins (int64)."""
+
+    values: np.ndarray
+    starts: np.ndarray
+
+
+def shingle_sets(words: Tokens) -> ShingleSets:
+    """The 3-word shingles of every text."""
+    sizes = np.zeros(len(words) + 1, np.int64)
+    if not worth(len(words)):
+        sets = [np.unique(hashing.shingle_hashes(words.of(row))) for row in range(len(words))]
+        sizes[1:] = [len(one) for one in sets]
+        return ShingleSets(np.concatenate([*sets, np.empty(0, np.uint64)]), sizes.cumsum())
+    values = np.empty(int(np.maximum(words.counts, 1).sum()), np.uint64)
+    end = _compiled().shingle_sets(words.hashes, words.begins, words.counts, values, sizes[1:])
+    return ShingleSets(values[:end].copy(), sizes.cumsum())
+
+
+def choose(
+    order: np.ndarray, groups: np.ndarray, shingles: ShingleSets, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """`greedy.choose`, compiled where there are many rows."""
+    loop = _compiled().choose if worth(len(order)) else greedy.choose
+    begins = np.concatenate([[0], np.bincount(groups[groups >= 0])]).astype(np.int64).cumsum()
+    return loop(order, groups, begins, shingles.values, shingles.starts, threshold)
+
+
+def suspects(words: Tokens, held_out: Any) -> np.ndarray:
+    """int64: numbers of the texts that a `leak_index.Index` cannot clear; all of them where there are few."""
+    if not worth(len(words)):
+        return np.arange(len(words))
+    from stillhouse.datasets import compiled_leaks
+
+    out = np.empty(len(words), np.bool_)
+    compiled_leaks.suspects(words.hashes, words.heads, words.begins, words.counts, held_out, out)
+    return np.flatnonzero(out)
+
+
+def utf8(strings: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of an Arrow array of texts, and where each text begins (int64; one more than there are texts).
+
+    Views of the array's own memory, but for the offsets.
+    """
+    _, offsets, data = strings.buffers()
+    kind = np.int64 if pa.types.is_large_string(strings.type) else np.int32
+    own = np.frombuffer(offsets, kind)[strings.offset : strings.offset + len(strings) + 1].astype(np.int64)
+    content = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    return content[own[0] : own[-1]], own - own[0]
+
+
+def _compiled() -> Any:
+    from stillhouse.datasets import compiled_runs
+
+    return compiled_runs

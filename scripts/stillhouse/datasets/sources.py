@@ -1,0 +1,83 @@
+"""The answers that a dataset is made of: one file a source, read as often as a pass needs it."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from stillhouse.datasets.batches import AnswerFile, Batch, open_answers
+from stillhouse.errors import InputError
+from stillhouse.study.datasets import Source
+
+Made = TypeVar("Made")
+
+AHEAD = 1
+"""Batches that wait for a thread, so that none of them has to wait for the reader."""
+
+IDENTITY = ("prompt_id", "set", "id", "sample")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The sources in the study's order, the answers of each, and the first row of each among all."""
+
+    sources: tuple[Source, ...]
+    paths: tuple[Path, ...]
+    starts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, sources: list[Source], answers: Mapping[str, Path], columns: tuple[str, ...]) -> "Answers":
+        """Open every source's file once; raises `InputError` where one is missing or lacks `columns`."""
+        paths, starts = [], [0]
+        for number, source in enumerate(sources):
+            if source.generation not in answers:
+                raise InputError(f"source {number + 1}: no answers were given for generation {source.generation!r}")
+            paths.append(Path(answers[source.generation]))
+            starts.append(starts[-1] + open_answers(paths[-1], columns).rows)
+        return cls(tuple(sources), tuple(paths), tuple(starts))
+
+    @property
+    def rows(self) -> int:
+        """Rows of all sources."""
+        return self.starts[-1]
+
+    def batches(self, columns: tuple[str, ...], wanted: np.ndarray | None = None) -> Iterator[Batch]:
+        """All rows in file order, source after source; with a mask over them only the parts that hold a wanted row."""
+        for number, (source, path) in enumerate(zip(self.sources, self.paths, strict=True)):
+            own = None if wanted is None else wanted[self.starts[number] : self.starts[number + 1]]
+            if own is None or own.any():
+                file: AnswerFile = open_answers(path, columns)
+                yield from file.batches(number, source.generation, wanted=own)
+
+    def rows_of(self, batch: Batch) -> slice:
+        """Where the rows of a batch stand among all."""
+        first = self.starts[batch.source] + batch.start
+        return slice(first, first + len(batch))
+
+
+def in_threads(work: Callable[[Batch], Made], batches: Iterator[Batch], threads: int) -> Iterator[tuple[Batch, Made]]:
+    """Every batch with what `work` makes of it, in order. At most `threads` + `AHEAD` + 1 batches are held at once.
+
+    An `InputError` of `work` is told with the file that the batch is of.
+    """
+    waiting: deque[tuple[Batch, Future[Made]]] = deque()
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        for batch in batches:
+            waiting.append((batch, pool.submit(_told, work, batch)))
+            while len(waiting) > threads + AHEAD:
+                ready, made = waiting.popleft()
+                yield ready, made.result()
+        while waiting:
+            ready, made = waiting.popleft()
+            yield ready, made.result()
+
+
+def _told(work: Callable[[Batch], Made], batch: Batch) -> Made:
+    try:
+        return work(batch)
+    except InputError as error:
+        raise InputError(f"{batch.path}: {error}") from None
