@@ -23,7 +23,11 @@ def make_base(folder: Path) -> None:
     shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": 2}
     config = LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=True, **shape, **ends)
-    save_model(LlamaForCausalLM(config), folder)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():  # every state leans a little towards the end, so that answers end after a hundred tokens
+        model.model.embed_tokens.weight[:, 0] = 0.1
+        model.model.embed_tokens.weight[tokenizer.eos_token_id, 0] = 0.3
+    save_model(model, folder)
     save_tokenizer(tokenizer, folder, 512)
 
 

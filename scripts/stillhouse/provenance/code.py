@@ -62,7 +62,7 @@ def canonical_tree(node: object) -> object:
         return [type(node).__name__, *sorted(fields, key=lambda field: field[0])]
     if isinstance(node, list):
         return [canonical_tree(item) for item in node]
-    return f"{type(node).__name__}:{node!r}"
+    return f"{type(node).__name__}:{node!a}"  # which characters `repr` shows as they are differs between Pythons
 
 
 def _module_file(name: str) -> Path | None:
