@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
@@ -74,6 +75,7 @@ def make_trainer(
         peft_config=None if init is not None else lora_config(settings),
         callbacks=[Progress(settings.objective)],
     )
+    trainer.remove_callback(PrinterCallback)  # the log has every line, the terminal a bar
     if t.packing and settings.objective == "sft":
         trainer.data_collator = lay_end_to_end
     if t.early_stopping is not None:
