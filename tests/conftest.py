@@ -1,6 +1,7 @@
 """A whole study without a local model, built once for every test that needs a results tree."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,14 @@ STUDY = {
         }
     },
 }
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once why a test failed: a run that is cut off shows no summary."""
+    if report.failed and not os.environ.get("PYTEST_XDIST_WORKER"):
+        end = str(report.longrepr).strip().splitlines()[-25:]
+        print("", f"FAILED {report.nodeid} ({report.when}, {report.duration:.0f} s)", *end, sep="\n  ", flush=True)
 
 
 def _lines(file: Path, rows: list[dict[str, str]]) -> None:

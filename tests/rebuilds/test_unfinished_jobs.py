@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +17,10 @@ from house import House
 
 pytestmark = pytest.mark.slow
 
-# In the copy of the workflow only: the script of one rule dies as the kernel kills what takes too much memory.
+# In the copy of the workflow only: the scripts of some rules die as the kernel kills what takes too much memory.
 # provenance/job.py is outside every code digest, so nothing is planned because of it.
 DEADLY = """
-    if os.environ.get("STILLHOUSE_TEST_KILLS") == snakemake.rule:
+    if snakemake.rule in os.environ.get("STILLHOUSE_TEST_KILLS", "").split():
         os.kill(os.getpid(), 9)
 """
 
@@ -60,7 +62,7 @@ RULES = (
 
 
 def make_deadly(house: House) -> None:
-    """Let the job named in STILLHOUSE_TEST_KILLS be killed when it starts to work."""
+    """Let the jobs of the rules in STILLHOUSE_TEST_KILLS be killed when they start to work."""
     file = house.workflow / "scripts/stillhouse/provenance/job.py"
     place = "    set_up_logging("
     assert file.read_text().count(place) == 1
@@ -81,34 +83,104 @@ def test_every_rule_is_tried(built: House) -> None:
     assert {record["rule"] for record in built.records().values()} == set(RULES)
 
 
-def kill_after_a_changed_param(house: House, rule: str) -> None:
+def ancestors(records: dict[str, dict]) -> dict[str, set[str]]:
+    """For each rule the rules that any of its jobs waits for, directly or not."""
+    makers = {item["path"]: record["rule"] for record in records.values() for item in record["artefacts"]}
+    direct: dict[str, set[str]] = {rule: set() for rule in RULES}
+    for record in records.values():
+        direct[record["rule"]] |= {makers[item["path"]] for item in record["inputs"] if item["path"] in makers}
+    found: dict[str, set[str]] = {}
+
+    def of(rule: str) -> set[str]:
+        if rule not in found:
+            found[rule] = direct[rule].union(*map(of, direct[rule]))
+        return found[rule]
+
+    for rule in RULES:
+        of(rule)
+    return found
+
+
+def in_groups(touched: dict[str, set[str]], before: dict[str, set[str]]) -> list[list[str]]:
+    """The rules in few groups: in one run of a group no rule waits for what another one's change touches."""
+
+    def apart(one: str, other: str) -> bool:
+        return not touched[one] & (before[other] | {other}) and not touched[other] & (before[one] | {one})
+
+    groups: list[list[str]] = []
+    for rule in RULES:
+        group = next((group for group in groups if all(apart(rule, other) for other in group)), None)
+        if group is None:
+            groups.append([rule])
+        else:
+            group.append(rule)
+    return groups
+
+
+def kill(house: House, group: list[str], *targets: str) -> list[str]:
+    """Let all rules of a group be killed in one run; which of them were not, or are not planned then."""
     make_deadly(house)
-    script = script_of(house, rule)
-    script.write_text(script.read_text() + "\nif __debug__:\n    _changed = len(__name__)\n")
-    house.environment["STILLHOUSE_TEST_KILLS"] = rule
-    house.run(fails=True)
-    assert rule in house.planned()
+    house.environment["STILLHOUSE_TEST_KILLS"] = " ".join(group)
+    text = house.run("--keep-going", *targets, fails=True).text
+    planned = house.planned(*targets)
+    return [rule for rule in group if f"Error in rule {rule}:" not in text or rule not in planned]
 
 
-def kill_after_a_changed_input(house: House, rule: str) -> None:
-    make_deadly(house)
-    record = an_output(house, rule)
-    # models' weights are `ancient`: their digests stand for them
-    name = next(item["path"] for item in record["inputs"] if item["name"] not in ("weights", "base", "gguf"))
-    file = house.study / name
-    file.write_bytes(file.read_bytes() + b"\n")
-    house.environment["STILLHOUSE_TEST_KILLS"] = rule
-    house.run(record["artefacts"][0]["path"], fails=True)
-    assert rule in house.planned(record["artefacts"][0]["path"])
+def chosen_inputs(built: House) -> tuple[dict[str, str], dict[str, set[str]]]:
+    """For each rule an input of one of its jobs that nothing before it reads, and all rules that do read it.
+
+    Models' weights are left out: they are `ancient`, their digests stand for them.
+    """
+    records = built.records()
+    readers: dict[str, set[str]] = {}
+    for record in records.values():
+        for item in record["inputs"]:
+            readers.setdefault(item["path"], set()).add(record["rule"])
+    before, inputs = ancestors(records), {}
+    for rule in RULES:
+        usual = [item for item in an_output(built, rule)["inputs"] if item["name"] not in ("weights", "base", "gguf")]
+        inputs[rule] = next(item["path"] for item in usual if not readers[item["path"]] & before[rule])
+    return inputs, {rule: readers[path] for rule, path in inputs.items()}
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_a_killed_job_is_planned_again(built: House, tmp_path: Path, rule: str) -> None:
-    """After a changed param and after a changed input, the two beside each other: they mostly wait for Python to start."""
+def test_jobs_killed_after_their_code_changed_are_planned_again(built: House, tmp_path: Path) -> None:
+    shared = {"collect_prompts", "collect_evaluation_prompts"}  # one script
+    touched = {rule: shared if rule in shared else {rule} for rule in RULES}
+
+    def change_and_kill(house: House, group: list[str]) -> list[str]:
+        for script in {script_of(house, rule) for rule in group}:
+            script.write_text(script.read_text() + "\nif __debug__:\n    _changed = len(__name__)\n")
+        return kill(house, group)
+
+    groups = in_groups(touched, ancestors(built.records()))
+    assert survivors(built, tmp_path, change_and_kill, groups) == []
+
+
+def test_jobs_killed_after_an_input_changed_are_planned_again(built: House, tmp_path: Path) -> None:
+    inputs, touched = chosen_inputs(built)
+
+    def change_and_kill(house: House, group: list[str]) -> list[str]:
+        for name in {inputs[rule] for rule in group}:
+            (house.study / name).write_bytes((house.study / name).read_bytes() + b"\n")
+        return kill(house, group, *(an_output(house, rule)["artefacts"][0]["path"] for rule in group))
+
+    assert survivors(built, tmp_path, change_and_kill, in_groups(touched, ancestors(built.records()))) == []
+
+
+def survivors(
+    built: House, folder: Path, case: Callable[[House, list[str]], list[str]], groups: list[list[str]]
+) -> list[str]:
+    """What `case` says of each group, each in a copy of its own; two beside each other, since they mostly wait."""
+    assert sorted(rule for group in groups for rule in group) == sorted(RULES) and len(groups) < len(RULES)
+
+    def try_group(number: int) -> list[str]:
+        copy = built.copy(folder / str(number))
+        found = case(copy, groups[number])
+        shutil.rmtree(copy.folder)
+        return found
+
     with ThreadPoolExecutor(2) as pool:
-        cases = (kill_after_a_changed_param, kill_after_a_changed_input)
-        for done in [pool.submit(case, built.copy(tmp_path / case.__name__), rule) for case in cases]:
-            done.result()
+        return [rule for found in pool.map(try_group, range(len(groups))) for rule in found]
 
 
 def test_the_same_command_then_finishes(house: House, built: House) -> None:

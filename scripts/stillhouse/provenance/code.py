@@ -9,8 +9,10 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from stillhouse.provenance.digests import digest_file, digest_json
+from stillhouse.provenance.parsed import Parsed
 
 ROOT_PACKAGE = "stillhouse"
 LIBRARY = Path(__file__).resolve().parents[1]
@@ -19,7 +21,7 @@ WORKFLOW = LIBRARY.parents[1]
 # What records, logs or shows progress never decides an artefact's bytes (a test holds this).
 OUTSIDE = frozenset(
     f"stillhouse.provenance.{name}"
-    for name in ("job", "logs", "progress", "records", "store", "code", "software", "guards")
+    for name in ("job", "logs", "progress", "records", "store", "code", "parsed", "software", "guards")
 )
 
 
@@ -82,17 +84,39 @@ def _imported(tree: ast.AST) -> set[str]:
     return names
 
 
+def parse(source: bytes, name: str) -> dict[str, Any]:
+    """What a source file says whatever lies beside it: the digest of its tree, imported names, texts like a data file's.
+
+    Raises `SyntaxError` when it is not Python.
+    """
+    tree = ast.parse(source, filename=name)
+    strings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return {
+        "digest": hashlib.sha256(repr(canonical_tree(tree)).encode()).hexdigest(),
+        "names": sorted(_imported(tree)),
+        "data": sorted(text for text in strings if text.startswith("data/")),
+    }
+
+
+@lru_cache(maxsize=1)
+def _parsed() -> Parsed:
+    return Parsed(Path(__file__))
+
+
 @lru_cache(maxsize=1024)
 def read_module(file: Path) -> Module:
-    """Parse one source file; raises `SyntaxError` when it is not Python."""
-    tree = ast.parse(file.read_bytes(), filename=str(file))
-    names = _imported(tree)
-    library = sorted(n for n in names if n.startswith(ROOT_PACKAGE + ".") and n not in OUTSIDE and _module_file(n))
+    """Parse one source file, or take what parsing the same bytes told before; raises `SyntaxError`."""
+    source = file.read_bytes()
+    key = hashlib.sha256(source).hexdigest()
+    found = _parsed().get(key)
+    if found is None:
+        found = parse(source, str(file))
+        _parsed().put(key, found)
+    names = found["names"]
+    library = [n for n in names if n.startswith(ROOT_PACKAGE + ".") and n not in OUTSIDE and _module_file(n)]
     foreign = frozenset(n.split(".")[0] for n in names) - {ROOT_PACKAGE}
-    strings = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    data = sorted(s for s in strings if s.startswith("data/") and (WORKFLOW / s).is_file())
-    digest = hashlib.sha256(repr(canonical_tree(tree)).encode()).hexdigest()
-    return Module(digest, tuple(library), foreign, tuple(data))
+    data = [text for text in found["data"] if (WORKFLOW / text).is_file()]
+    return Module(found["digest"], tuple(library), foreign, tuple(data))
 
 
 @lru_cache(maxsize=1024)
