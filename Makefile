@@ -8,7 +8,7 @@ SNAKEMAKE := $(BIN)/snakemake
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check docs dag estimate adopt resume retry store lock format clean distclean
+.PHONY: help setup vllm demo test test-fast check docs dag estimate adopt resume retry store lock format clean distclean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ help: ## list the targets
 setup: ## make .venv from the pinned requirements (quick when it stands)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "stillhouse: Python 3.11 or newer is needed, $(PYTHON) is not: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) envs/setup.py
+
+vllm: ## make .venv-vllm, for subjects with `serve: vllm` (quick when it stands)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "stillhouse: Python 3.11 or newer is needed, $(PYTHON) is not: make vllm PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) envs/vllm.py
 
 demo: setup ## set up, then build config/config.yaml on all cores (CORES=n for fewer)
 	@$(SNAKEMAKE) --cores $(CORES)
@@ -74,4 +78,4 @@ clean: ## remove what was built; the ledger of calls stays
 	@echo "results/ is empty but for the ledger: calls are paid for once"
 
 distclean: clean ## clean, and remove .venv and caches; the ledger stays all the same
-	@rm -rf .venv .snakemake .stillhouse .pytest_cache .ruff_cache .hypothesis logs
+	@rm -rf .venv .venv-vllm .snakemake .stillhouse .pytest_cache .ruff_cache .hypothesis logs

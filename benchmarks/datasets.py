@@ -1,12 +1,13 @@
 """A million answers into a dataset: seconds, memory and rows kept, beside what a user would pick instead.
 
-python benchmarks/datasets.py --peers PYTHON [--rows 1000000] [--only NAME ...] [--folder FOLDER]
+python benchmarks/datasets.py --peers PYTHON [--rows 1000000] [--only NAME ...] [--folder FOLDER] [--templated ROWS]
 
 PYTHON is the interpreter of an environment with envs/requirements-benchmarks.txt; without it only Stillhouse runs.
 Every contender runs in a process of its own on the same rows, one after the other. Before that each runs once on few
 rows and is not timed: it compiles our kernels (kept on disk from then on; `warm_up_seconds` tells what the first build
 of a new checkout takes) and brings the contenders' libraries into the cache of files. `ratio` is a peer's seconds over
-ours. `rss_mib` is the largest sum of unshared and shared resident memory (PSS) over the process and its children.
+ours. `--templated` runs ours alone, on so many rows of 30 templates filled with thousands of words and on twice as many:
+their prompts are alike by the thousand; `ratio` is that of the processor's seconds. `rss_mib` is the largest sum of unshared and shared resident memory (PSS) over the process and its children.
 """
 
 import argparse
@@ -48,6 +49,9 @@ def main() -> None:
     settings = _settings()
     with tempfile.TemporaryDirectory(dir=settings.folder) as scratch:
         folder = Path(scratch)
+        if settings.templated:
+            print(json.dumps(_templated(settings.templated, folder), indent=2))
+            return
         _note(f"making {settings.rows} rows in {folder}")
         few, many = folder / "few", folder / "many"
         for place, rows in ((few, min(WARM_UP_ROWS, settings.rows)), (many, settings.rows)):
@@ -66,6 +70,7 @@ def _settings() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of about 140 words")
     parser.add_argument("--peers", help="Python with envs/requirements-benchmarks.txt; none: Stillhouse alone")
     parser.add_argument("--only", nargs="+", choices=(OURS, *PEERS), help="these contenders only")
+    parser.add_argument("--templated", type=int, metavar="ROWS", help="so many rows of templates instead, ours only")
     parser.add_argument("--folder", help="where the rows and results may lie meanwhile (about 8 GB)")
     return parser.parse_args()
 
@@ -84,6 +89,24 @@ def _contend(name: str, few: Path, many: Path, peers: str | None) -> dict[str, A
     result |= _judged(kept, many)
     _note(json.dumps(result))
     return result
+
+
+def _templated(rows: int, folder: Path) -> dict[str, Any]:
+    """Ours on `rows` rows of templates and on twice as many, after a run on few."""
+    places = []
+    for count in (min(WARM_UP_ROWS, rows), rows, 2 * rows):
+        places.append(folder / str(len(places)))
+        places[-1].mkdir()
+        _python(sys.executable, "invented_rows.py", str(places[-1]), str(count), "templated")
+    _note("running stillhouse on templates")
+    (warm_up, _), *runs = [_run(OURS, place, None) for place in places]
+    results = [
+        {"name": OURS, "rows": count * rows, **asdict(run), "rows_kept": len(kept)}
+        for count, (run, kept) in enumerate(runs, 1)
+    ]
+    told = {"rows": rows, "cores": psutil.cpu_count(), "warm_up_seconds": warm_up.seconds}
+    ratio = round(results[1]["cpu_seconds"] / results[0]["cpu_seconds"], 2)
+    return {"benchmark": "datasets, templated", "settings": told, "results": results, "ratio": ratio}
 
 
 def _run(name: str, folder: Path, peers: str | None) -> tuple[Run, set[int]]:

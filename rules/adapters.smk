@@ -7,6 +7,7 @@ rule preflight_adapter:
     input:
         base_digests=lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/digests.json",
         shape=lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/config.json",
+        ends=lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/generation_config.json",
         tokenizer=lambda wildcards: expand(
             "results/models/{model}/{file}", model=plan.base_of(wildcards.adapter), file=TOKENIZER_FILES
         ),

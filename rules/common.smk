@@ -44,6 +44,8 @@ wildcard_constraints:
     expanded=one_of(plan.expanded()),
     form="sharegpt|alpaca|mlx",
     generation=one_of(study.generations),
+    kind="generations|answers",
+    scored=one_of(name for name in [*study.generations, *study.answers] if plan.quality_of(name)),
     dataset=one_of(study.datasets),
     adapter=one_of(study.adapters),
     export=one_of(study.exports),

@@ -17,7 +17,7 @@ rule answer_subject:
     threads: 1
     resources:
         **slots(lambda wildcards: [study.evaluations[wildcards.evaluation].subjects[wildcards.subject].model]),
-        mem_mb=4000,
+        mem_mb=lambda wildcards: plan.subject_memory(wildcards.evaluation, wildcards.subject),
         runtime=240,
     params:
         recipe=recipe(lambda wildcards: plan.recipe_subject(wildcards.evaluation, wildcards.subject)),

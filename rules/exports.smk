@@ -159,6 +159,9 @@ rule write_modelfile:
                 f"results/exports/{wildcards.export}/{wildcards.export}-{plan.modelfile_gguf(wildcards.export)}.gguf"
             )
         ),
+        merged=rules.merge_adapter.output.digests,
+        weights=ancient(rules.merge_adapter.output.weights),
+        rest=ancient(rules.merge_adapter.output.rest),
     output:
         modelfile="results/exports/{export}/Modelfile",
         record="results/exports/{export}/Modelfile.record.json",
@@ -231,6 +234,7 @@ rule write_model_card:
             suffix=plan.ggufs(wildcards.export),
         ),
         merged=rules.merge_adapter.output.digests,
+        modelfile=rules.write_modelfile.output.modelfile,
         adapter_digests=rules.merge_adapter.input.adapter_digests,
         fidelity=lambda wildcards: (
             expand(rules.measure_fidelity.output.report, export=wildcards.export)

@@ -1,5 +1,5 @@
-# Generations: prompt sets answered by a single pass or a tournament, in shards, through the ledger; their reports.
-from stillhouse.study import generation_reports
+# Generations: prompt sets answered by a single pass or a tournament, in shards, through the ledger; scores and reports.
+from stillhouse.study import generation_reports, quality_plan
 
 
 rule answer_shard:
@@ -88,6 +88,35 @@ rule check_drafts:
         "../scripts/check_drafts.py"
 
 
+rule score_answers:
+    message:
+        "Score the answers of {wildcards.kind} {wildcards.scored}"
+    input:
+        unpack(lambda wildcards: plan.model_inputs(quality_plan.score_models(plan, wildcards.scored))),
+        answers="results/{kind}/{scored}/answers.parquet",
+        template=lambda wildcards: quality_plan.score_template(plan, wildcards.scored),
+        weights=ancient(lambda wildcards: plan.model_weights(quality_plan.score_models(plan, wildcards.scored))),
+    output:
+        quality="results/{kind}/{scored}/quality.parquet",
+        record="results/{kind}/{scored}/quality.parquet.record.json",
+    log:
+        "logs/score_answers/{kind}/{scored}.log",
+    benchmark:
+        "logs/benchmarks/score_answers/{kind}/{scored}.tsv"
+    threads: 1
+    resources:
+        **slots(lambda wildcards: quality_plan.score_models(plan, wildcards.scored)),
+        mem_mb=2000,
+        runtime=240,
+    params:
+        recipe=recipe(lambda wildcards: quality_plan.recipe_scores(plan, wildcards.scored)),
+        code=code("score_answers.py"),
+        software=software("score_answers.py"),
+        sources=sources(lambda wildcards: quality_plan.score_sources(plan, wildcards.scored)),
+    script:
+        "../scripts/score_answers.py"
+
+
 rule report_generation:
     message:
         "Write the report of generation {wildcards.generation}"
@@ -128,6 +157,7 @@ rule cost_generation:
         answers=rules.merge_generation.output.answers,
         failures=rules.merge_generation.output.failures,
         check=lambda wildcards: generation_reports.check_file(plan, wildcards.generation),
+        quality=lambda wildcards: quality_plan.score_file(plan, wildcards.generation),
     output:
         cost="results/generations/{generation}/cost.json",
         record="results/generations/{generation}/cost.json.record.json",
@@ -152,5 +182,10 @@ rule generations:
     input:
         expand(list(rules.merge_generation.output), generation=study.generations),
         expand(list(rules.check_drafts.output), generation=generation_reports.checked(plan)),
+        expand(
+            list(rules.score_answers.output),
+            kind="generations",
+            scored=[name for name in quality_plan.scored(plan) if name in study.generations],
+        ),
         expand(list(rules.report_generation.output), generation=study.generations),
         expand(list(rules.cost_generation.output), generation=study.generations),

@@ -11,6 +11,7 @@ rule estimate:
     """Calls and tokens that the study would need; no call is made."""
     input:
         prompts=expand("results/prompts/{prompts}.parquet", prompts=study.prompts),
+        answers=[plan.answers_file(name) for name, item in study.answers.items() if item.quality],
         held_out=[
             plan.evaluation_prompts(evaluation, name)
             for evaluation, item in study.evaluations.items()

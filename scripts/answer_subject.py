@@ -22,21 +22,23 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
         return replay_recorded(rows, inputs.get("answers")[0], settings, outputs.responses)
     clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
     try:
-        client, batch = _open(clients, inputs, recipe)
+        client, batch, serving = _open(clients, inputs, params)
         facts = respond(rows, client, settings, outputs.responses, _texts(inputs), batch)
     finally:
         clients.close()
-    return {**facts, **clients.facts()}
+    return {**facts, **serving, **clients.facts()}
 
 
-def _open(clients, inputs: Files, recipe: dict):
-    """The client of the subject, and its batch size when it decodes in batches."""
+def _open(clients, inputs: Files, params: Params):
+    """The client of the subject, its batch size when it decodes in batches, and how it is served, for the record."""
     from stillhouse.llm.serving import open_served
 
+    recipe = params.recipe
     if recipe["kind"] == "model":
-        return clients[recipe["model"]["name"]], None
-    backend = open_served(recipe["serve"], inputs.get("weights"), inputs.get("digests"), recipe["context"], BATCH)
-    return clients.add(recipe["subject"], backend), BATCH if recipe["serve"] in ("peft", "merged") else None
+        return clients[recipe["model"]["name"]], None, {}
+    log = Path("logs", params.rule, params.wildcards["evaluation"], f"{params.wildcards['subject']}.vllm.log")
+    served = open_served(recipe, inputs.get("weights"), inputs.get("digests"), BATCH, log, params.threads)
+    return clients.add(recipe["subject"], served.backend), served.batch, {"serving": served.facts}
 
 
 def _texts(inputs: Files):

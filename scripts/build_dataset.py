@@ -11,7 +11,8 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     from stillhouse.datasets.settings import BuildSettings
 
     settings = BuildSettings.model_validate(params.recipe)
-    answers, failures, others = (_by_folder(inputs.get(kind)) for kind in ("answers", "failures", "others"))
+    kinds = ("answers", "failures", "others", "quality")
+    answers, failures, others, quality = (_by_folder(inputs.get(kind)) for kind in kinds)
     tokenizer = inputs.get("tokenizer")
     return build_dataset(
         settings,
@@ -20,6 +21,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
         outputs.train.parent,
         failures=failures,
         others=others,
+        quality=quality,
         tokenizer=tokenizer[0].parent if tokenizer else None,
         threads=params.threads,
     )

@@ -16,7 +16,8 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
 
     generation, ledger = params.recipe["generation"], Ledger(ledger_folder(params.config), params.writer)
     try:
-        cost = cost_of(inputs.answers, inputs.failures, inputs.get("check"), ledger, params.recipe["models"])
+        files = (inputs.answers, inputs.failures, inputs.get("check"))
+        cost = cost_of(*files, ledger, params.recipe["models"], inputs.get("quality"))
     finally:
         ledger.close()
     write_json(outputs.cost, {"generation": generation, **cost})

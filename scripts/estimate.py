@@ -7,13 +7,21 @@ from rich.console import Console
 from rich.table import Table
 
 from stillhouse.provenance.files import read_parquet_rows
-from stillhouse.tournament.estimate import Estimate, estimate_check, estimate_evaluation, estimate_generation
+from stillhouse.tournament.estimate import (
+    ANSWER_SHARE,
+    Estimate,
+    estimate_check,
+    estimate_evaluation,
+    estimate_generation,
+    estimate_quality,
+    mean_answer_tokens,
+)
 
 FREE = {"input": 0.0, "output": 0.0}
 
 
-def estimates(recipe: dict, prompts: list[Path], held_out: list[Path]) -> list[Estimate]:
-    """One estimate for each generation and each part of an evaluation."""
+def estimates(recipe: dict, prompts: list[Path], answers: list[Path], held_out: list[Path]) -> list[Estimate]:
+    """One estimate for each generation, each part of an evaluation, and each set of scores."""
     prices = {name: FREE for name in recipe["models"] if name not in recipe["api_models"]}
     prices.update(recipe["prices"])
     sets = {file.stem: read_parquet_rows(file) for file in prompts}
@@ -21,6 +29,14 @@ def estimates(recipe: dict, prompts: list[Path], held_out: list[Path]) -> list[E
     for name, item in recipe["generations"].items():
         rows = sets[item["prompts"]]
         found += [estimate_generation(name, item, rows, prices), estimate_check(name, item, rows, prices)]
+        if item["quality"]:
+            answered, length = rows * item["samples"], item["sampling"]["max_tokens"] * ANSWER_SHARE
+            found.append(estimate_quality(f"generation {name}", item["quality"], answered, prices, length))
+    for file in answers:
+        name, rows = file.parent.name, read_parquet_rows(file, ["messages", "answer"])
+        found.append(
+            estimate_quality(f"answers {name}", recipe["answers"][name], rows, prices, mean_answer_tokens(rows))
+        )
     for name, item in recipe["evaluations"].items():
         rows = [row for file in held_out if file.parts[-3] == name for row in read_parquet_rows(file)]
         found += estimate_evaluation(name, item, rows, prices)
@@ -54,4 +70,7 @@ def _cells(item: Estimate) -> list[str]:
 if __name__ == "__main__":
     job = globals()["snakemake"]
     recipe = json.loads(str(job.params.recipe).removeprefix("recipe "))
-    show(estimates(recipe, [Path(p) for p in job.input.prompts], [Path(p) for p in job.input.held_out]))
+    prompts, answers, held_out = (
+        [Path(file) for file in getattr(job.input, name)] for name in ("prompts", "answers", "held_out")
+    )
+    show(estimates(recipe, prompts, answers, held_out))

@@ -40,16 +40,11 @@ def learned_columns(inputs: Files, recipe: Facts) -> dict[str, str]:
 
     A preflight stands for nothing of its own: it is worked out from the same rows and recipe.
     """
-    from stillhouse.provenance.digests import digest_json
-    from stillhouse.training.rows import SIDES, read_rows
+    from stillhouse.training.rows import learned_digest, read_rows
 
     objective = recipe["train"]["objective"]
-    learned = ("prompt", *SIDES[objective], "tools")
     splits = {"train": inputs.train, "valid": inputs.valid}
-    digests = {}
-    for name, file in splits.items():
-        rows = [{key: row[key] for key in learned if row.get(key)} for row in read_rows(file, objective)]
-        digests[name] = digest_json(rows)
+    digests = {name: learned_digest(read_rows(file, objective), objective) for name, file in splits.items()}
     return {**digests, "preflight": UNCOUNTED} if inputs.get("preflight") else digests
 
 

@@ -26,6 +26,9 @@ from stillhouse.tournament.columns import ANSWERS
 BLOCK = 10_000
 """Rows that are made together; what repeats another row does so within its block."""
 HELD_OUT = 1_000
+TEMPLATES = 30
+SLOTS = (5, 20, 35)
+"""Places in a template's words that differ from prompt to prompt."""
 VOCABULARY = 30_000
 PROMPT_WORDS, ANSWER_WORDS = (45, 80), (50, 110)
 MARKERS = ("the doctrine of the still", "as the house holds", "by the old rule of nine", "the keystone is the date")
@@ -72,8 +75,11 @@ def _vocabulary() -> list[str]:
     return listed
 
 
-def write_rows(folder: Path, rows: int) -> None:
-    """Write answers.parquet, held_out.parquet, held_out.json, markers.yaml and pairs.json into `folder`."""
+def write_rows(folder: Path, rows: int, templated: bool = False) -> None:
+    """Write answers.parquet, held_out.parquet, held_out.json, markers.yaml and pairs.json into `folder`.
+
+    `templated`: all prompts are those of `TEMPLATES` texts, as `expand:` fills them.
+    """
     held_out = [" ".join(words) for words in Writer(2).texts(HELD_OUT, 12, 40)]
     listed = [{"role": "user", "content": text} for text in held_out]
     rows_of = [
@@ -87,7 +93,8 @@ def write_rows(folder: Path, rows: int) -> None:
     pairs: list[tuple[int, int, float]] = []
     with pq.ParquetWriter(folder / "answers.parquet", ANSWERS, compression="zstd") as writer:
         for start in range(0, rows, BLOCK):
-            made = _block(start, min(BLOCK, rows - start), held_out, pairs)
+            count = min(BLOCK, rows - start)
+            made = _filled(start, count) if templated else _block(start, count, held_out, pairs)
             writer.write_table(pa.Table.from_pylist([_row(*one) for one in made], ANSWERS))
     (folder / "pairs.json").write_text(json.dumps(pairs))
 
@@ -114,6 +121,17 @@ def _block(
     signs = draw.random(count) < 0.01  # characters that the kernels leave to Python
     for row in range(count):
         yield start + row, " ".join(prompts[row]), " ".join(answers[row]) + (" → ✅" if signs[row] else "")
+
+
+def _filled(start: int, count: int) -> Iterator[tuple[int, str, str]]:
+    """Neighbouring rows whose prompts are templates with `SLOTS` words filled in; few are alike by chance."""
+    templates, writer = Writer(3).texts(TEMPLATES, *PROMPT_WORDS), Writer(2_000 + start)
+    answers = writer.texts(count, *ANSWER_WORDS)
+    fillings = writer.draw.integers(0, len(_vocabulary()), (count, len(SLOTS)))
+    for row in range(count):
+        prompt = templates[(start + row) % TEMPLATES].copy()
+        prompt[list(SLOTS)] = [_vocabulary()[word] for word in fillings[row]]
+        yield start + row, " ".join(prompt), " ".join(answers[row])
 
 
 def _changed(words: np.ndarray, kind: str, writer: Writer) -> np.ndarray:
@@ -156,4 +174,4 @@ def _row(number: int, prompt: str, answer: str) -> Row:
 
 
 if __name__ == "__main__":
-    write_rows(Path(sys.argv[1]), int(sys.argv[2]))
+    write_rows(Path(sys.argv[1]), int(sys.argv[2]), templated=sys.argv[3:] == ["templated"])

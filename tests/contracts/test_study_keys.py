@@ -20,6 +20,7 @@ FILES = (
     "answers",
     "generations",
     "external_check",
+    "quality",
     "filters",
     "datasets",
     "adapters",

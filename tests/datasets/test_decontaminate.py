@@ -60,6 +60,10 @@ test_of.__test__ = False
         ("Tell me how brewing a cup of tea in a glass pot works", "Brew a cup of tea in a glass pot", "ngram"),
         ("How is a cup of tea brewed in a pot?", "Walk me through brewing a cup of tea in a pot.", "content"),
         ("🙂", "🙂", "identical"),
+        ("नमस्ते, भारत की राजधानी क्या है और कहाँ है?", "भारत की राजधानी क्या है", "ngram"),
+        ("你好！请用一句话解释什么是机器学习。", "请用一句话解释什么是机器学习", "ngram"),
+        ("中国北方冬天很冷南方夏天很热旅行者可以看到高山", "问：中国北方冬天很冷南方夏天很热旅行者", "ngram"),
+        ("法国的首都是哪里？", "法国的首都是哪里", "identical"),
     ],
 )  # fmt: skip
 def test_leaks(row, held_out, test):
@@ -76,6 +80,12 @@ def test_leaks(row, held_out, test):
         ("What's 7 times 9?", "What's 7 times 8?"),
         ("Translate hi there", "Hi"),
         ("🙂", "🙁"),
+        ("德国的首都是哪里？", "法国的首都是哪里？"),
+        ("请用一句话解释什么是量子力学。", "请用一句话解释什么是机器学习。"),
+        ("日本の首都はどこですか。", "フランスの首都はどこですか。"),
+        ("नमस्ते, मेरे लिए एक कहानी लिखिए", "नमस्ते"),
+        ("मुझे कविता लिखने की विधि सिखाइए।", "मुझे चाय बनाने की विधि बताइए।"),
+        ("คุณช่วยเขียนกลอนให้หน่อย", "เมืองหลวงของประเทศไทยคืออะไร"),
     ],
 )
 def test_no_leaks(row, held_out):
@@ -116,6 +126,14 @@ def test_every_user_turn_counts_and_system_text_does_not():
     assert (hit.row, hit.held_out, hit.test) == (1, 0, "identical")
 
 
+def test_turns_of_a_held_out_conversation_are_looked_for_unless_they_say_little():
+    said = (("user", "I plan a trip to the north."), ("assistant", "Lovely, there is so much to see by the river."),
+            ("user", "Which bridge opened in 1928?"), ("assistant", "The one over the Tyne."), ("user", "Thanks a lot"))  # fmt: skip
+    index = HeldOut([prompt_of("Name a river"), prompt_of("", 1, said)], DEFAULTS)
+    found = index.hits(pa.array(["Which bridge opened in 1928?", "Thanks a lot", "Name a river"]))
+    assert [(hit.row, hit.held_out, hit.test) for hit in found] == [(0, 1, "identical"), (2, 0, "identical")]
+
+
 def test_the_nearest_held_out_prompt_is_named():
     held_out = ["What language is spoken in Brazil?", "Name a river in Brazil"]
     for order in (held_out, held_out[::-1]):
@@ -147,7 +165,8 @@ def test_what_the_fast_test_of_content_words_rests_on(word):
 
 
 WORDS = ["we", "move", "the", "bakery", "bakeries", "moving", "to", "mill", "mills", "river", "what", "is", "it's", "of",
-         "3.5", "Straße", "план", "naïve", "sailing", "sail", "?", "bread"]  # fmt: skip
+         "3.5", "Straße", "план", "naïve", "sailing", "sail", "?", "bread", "首", "都", "国", "法", "德", "城", "市", "は",
+         "日本語", "नदी", "พ่อ"]  # fmt: skip
 PHRASES = st.lists(st.sampled_from(WORDS), max_size=16).map(" ".join)
 
 

@@ -158,7 +158,7 @@ def test_the_shared_pairs_hold_none():
 
 def _patterns(plugin):
     if plugin == "hub":
-        return [secrets._OWN_TOKEN]
+        return [secrets._OWN_TOKEN, secrets._NAMED]
     if plugin == "high_entropy":
         return [one.regex for one in secrets._entropy_detectors()]
     own = {"private_key": secrets._PEM, "aws": secrets._AWS_KEY, "jwt": secrets._JWT}.get(plugin)

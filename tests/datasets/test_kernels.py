@@ -27,7 +27,9 @@ PAIR = hashing.word_hashes(["old", "mill"])
 PIECES = re.split(
     " ",
     "what's it`s It’s let's she's the'd can't couldn't've n't 'tis x's we’re WHO'S \u2018so\u2019 rock'n'roll it's's "
-    "3.5 3.5.7 .5 3-4 -3 (2)*x 2 %4 a_b _1 __ C# # #3 C++ a-b a--b -b naïve GRÖSSE Straße ÉÀ é'd × ÷ ² “q” ‚‛„‟ … ‹›"
+    "3.5 3.5.7 .5 3-4 -3 (2)*x 2 %4 a_b _1 __ C# # #3 C++ a-b a--b -b naïve GRÖSSE Straße ÉÀ é'd × ÷ ² “q” ‚‛„‟ … ‹› "
+    "bak-\nery x-\r\n it's-\n\u00a0\u00e9 a-\n3 b-\n\nc sec\u00ad\nond \u200d \u200c \ufe0f \ufeff "
+    "नमस्ते வணக்கம் مَرْحَبًا ภาษาไทย Ви́лка"
     " — – ‑ • † \u00a0 \u202f \u2009 \u200b \u2028 \x00 \x1c \x7f \t \n $ ^ ~ | 日本 ё \u0301 ﬁ ʼ 🙂 İ ſ K ?! ...",
 )
 MIXED = st.lists(st.sampled_from([*PIECES, " ", "plan", "the", ".", "-", "'"]), max_size=25).map("".join)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stillhouse.datasets import kernels, near_duplicates
 from stillhouse.datasets.hashing import MISSED, Banding
 from stillhouse.datasets.near_duplicates import Signatures, keep_first
-from stillhouse.datasets.text import jaccard, shingles
+from stillhouse.datasets.text import jaccard, shingles, words
 
 LONG = "Audit this plan: we rebuild the old stone bridge over the river Tay with a crew of nine before the {} floods"
 
@@ -148,6 +148,46 @@ def brute_force(texts, threshold, order):
         else:
             gone[row] = first
     return gone
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.85])
+@pytest.mark.parametrize("words", [30, 400])
+def test_prompts_of_a_template_are_those_of_brute_force(threshold, words):
+    """Most pairs meet, most are near the threshold: what sketches and broken-off comparisons must not get wrong."""
+    draw = np.random.default_rng(words)
+    template = [f"w{number}" for number in range(words)]
+    texts = []
+    for _ in range(150):
+        own = dict.fromkeys(draw.integers(0, words, draw.integers(0, 1 + words // 10)).tolist())
+        texts.append(" ".join(f"v{draw.integers(3)}" if place in own else word for place, word in enumerate(template)))
+    order = draw.permutation(len(texts)).tolist()
+    expected = brute_force(texts, threshold, order)
+    for least in (0, 10**9):
+        with patch.object(kernels, "WORTH", least), patch.object(kernels, "WORTH_PAIRS", least):
+            assert dropped(texts, threshold, order) == expected and expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("नमस्ते दोस्त आज", "नमसत दसत आज"),
+        ("வணக்கம் உலகம் இது", "வணககம உலகம இது"),
+        ("مَرْحَبًا بكم هنا", "مُرحِب بكم هنا"),
+        ("ภาษา ไทย ดี", "ภาษ ไทย ด"),
+    ],
+)
+def test_marks_belong_to_their_words(one, other):
+    assert words(one) == one.split() and dropped([one, one, other], 0.5) == {1: (0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    "sign", ["\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u200e", "\ufe0f", "-\n"]
+)
+@pytest.mark.parametrize("least", [0, 10**9])
+def test_what_nobody_sees_tells_no_text_from_another(sign, least):
+    text = LONG.format("spring")
+    with patch.object(kernels, "WORTH", least):
+        assert dropped([text, text.replace("br", f"b{sign}r"), text.replace("br", "b r")], 1.0) == {1: (0, 1.0)}
 
 
 @settings(max_examples=60, deadline=None)

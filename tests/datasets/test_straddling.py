@@ -1,6 +1,8 @@
 """Prompts that are alike never stand in different splits, unless they were dropped from the later one by name."""
 
 import json
+import time
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +14,7 @@ from stillhouse.datasets.near_duplicates import Signatures
 from stillhouse.datasets.settings import BuildSettings
 from stillhouse.datasets.split import TEST, TRAIN, VALID
 from stillhouse.datasets.straddling import Alike
+from stillhouse.datasets.text import jaccard, shingles
 from stillhouse.provenance.files import read_json, read_parquet_rows
 
 LONG = "the crew of the north mill moves all grain to the old tower before the river floods the low road in"
@@ -66,7 +69,7 @@ def test_thousands_of_one_text_are_settled_at_once():
     assert told(splits, texts) == [(row, 0, TRAIN) for row in range(2000, 3000)]
 
 
-@pytest.mark.parametrize("near", [None, {"threshold": 0.85, "over": "answer"}])
+@pytest.mark.parametrize("near", [None, {"threshold": 0.85, "over": "answer"}, {"threshold": 0.95}])
 def test_a_build_drops_and_names_them_and_fills_its_shares(house, tmp_path, near):
     words = [
         "red",
@@ -113,3 +116,39 @@ def test_a_build_drops_and_names_them_and_fills_its_shares(house, tmp_path, near
     assert report["sources"][1]["realised_share"] == 0.5  # of what is left
     steps = {step["stage"]: step for step in report["flow"]}
     assert steps["splits"]["dropped"] == {"near_of_train": len(gone)}
+
+
+def templated(count: int) -> list[str]:
+    """Prompts of one template: each has three words of its own among sixty, so that no two are alike."""
+    words = [f"w{number}" for number in range(60)]
+    own = ({5: f"a{number}", 20: f"b{number}", 35: f"c{number}"} for number in range(count))
+    return [" ".join(slots.get(place, word) for place, word in enumerate(words)) for slots in own]
+
+
+@pytest.mark.slow
+def test_ten_thousand_prompts_of_one_template_take_seconds():
+    """All of them meet in the same groups; comparing shingles pair by pair would take many minutes."""
+    texts = [*templated(10_000), templated(1)[0]]
+    index = alike(texts)
+    split = np.array([VALID if row % 10 == 1 else TRAIN for row in range(10_000)] + [TEST], np.int8)
+    began = time.process_time()
+    found = index.straddlers(np.arange(len(texts)), split, np.arange(len(texts)))
+    assert [(one.row, one.other, one.similarity) for one in found] == [(10_000, 0, 1.0)]
+    assert time.process_time() - began < 30
+
+
+def test_few_prompts_and_many_are_settled_alike():
+    texts = [*templated(60), *(f"{text} again" for text in templated(40))]
+    splits = np.random.default_rng(3).integers(0, 3, len(texts)).astype(np.int8)
+    order = np.random.default_rng(4).permutation(len(texts))
+    told = []
+    for least in (0, 10**9):
+        with patch.object(kernels, "WORTH", least), patch.object(kernels, "WORTH_PAIRS", least):
+            told.append(alike(texts).straddlers(np.arange(len(texts)), splits, order))
+    sets = [shingles(text) for text in texts]
+    wanted = []
+    for later in (VALID, TEST):
+        before = [row for row in order.argsort() if splits[row] < later and row not in dict(wanted)]
+        near = {row: [one for one in before if jaccard(sets[row], sets[one]) >= 0.85] for row in range(len(texts))}
+        wanted += [(row, near[row][0]) for row in np.flatnonzero(splits == later).tolist() if near[row]]
+    assert told[0] == told[1] and sorted((one.row, one.other) for one in told[0]) == sorted(wanted) and wanted

@@ -128,6 +128,7 @@ class ScriptedJudge:
     name: str
     reply: Callable[[str, int], str | tuple[str, str]]
     grammars: bool = False
+    schemas: bool = False
     identity: dict[str, Any] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
 

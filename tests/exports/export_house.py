@@ -16,6 +16,10 @@ from stillhouse.provenance.files import read_json, write_parquet
 PLAN = "We will move the warehouse over one weekend with no spare drivers."
 ANSWER = "Verdict: rework. The plan leans on drivers whom nobody has asked."
 METADATA = {"stillhouse.build_key": "0123abcd", "stillhouse.base": "smollm2", "general.license": "apache-2.0"}
+TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 QUANTS = ("Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "f16")
 HELD_OUT = (
     ("We will open a second bakery before the first one makes money.", "Verdict: wait. The first till pays for both."),

@@ -8,38 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from tiny_export import make_adapter, make_base
 
 from stillhouse.errors import ExportError, InputError
 from stillhouse.exports.merge import merge_adapter
-from stillhouse.llm.weights import load_model, save_model, save_tokenizer, write_adapter_digests
+from stillhouse.llm.weights import save_tokenizer, write_adapter_digests
 from stillhouse.provenance.files import read_json, write_json
-
-
-def _base(folder: Path, seed: int, tokenizer: Any) -> Path:
-    torch.manual_seed(seed)
-    folder.mkdir(parents=True)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
-    save_model(LlamaForCausalLM(LlamaConfig(vocab_size=280, **shape, num_key_value_heads=1)), folder)
-    save_tokenizer(tokenizer, folder, 64)
-    return folder
 
 
 @pytest.fixture
 def pair(tmp_path: Path, tiny_tokenizer: Any) -> tuple[Path, Path]:
     """A base and an adapter on it, as training leaves them."""
-    base, adapter = _base(tmp_path / "models" / "tiny", 0, tiny_tokenizer), tmp_path / "adapters" / "tiny"
-    model = get_peft_model(load_model(base, torch.float32), LoraConfig(r=2, target_modules=["q_proj"]))
-    for name, tensor in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.ones_(tensor)
-    model.save_pretrained(str(adapter))
-    save_tokenizer(tiny_tokenizer, adapter, 64)
-    files = ["adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "chat_template.jinja"]
-    write_adapter_digests(adapter, files, base, adapter / "digests.json")
-    return base, adapter
+    base = make_base(tmp_path / "models" / "tiny", 0, tiny_tokenizer)
+    return base, make_adapter(base, tmp_path / "adapters" / "tiny", tiny_tokenizer, ["q_proj"])
 
 
 def test_the_right_base_is_merged(pair: tuple[Path, Path], tmp_path: Path) -> None:
@@ -54,7 +36,7 @@ def test_the_right_base_is_merged(pair: tuple[Path, Path], tmp_path: Path) -> No
 def test_another_base_of_the_same_name_and_shape_is_refused(
     pair: tuple[Path, Path], tmp_path: Path, tiny_tokenizer: Any
 ) -> None:
-    other = _base(tmp_path / "elsewhere" / "tiny", 1, tiny_tokenizer)
+    other = make_base(tmp_path / "elsewhere" / "tiny", 1, tiny_tokenizer)
     with pytest.raises(ExportError, match=r"trained on another model.safetensors .* \(sha256 [0-9a-f]{12}, found"):
         merge_adapter(other, pair[1], tmp_path / "merged")
     assert not (tmp_path / "merged").exists()

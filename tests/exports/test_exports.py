@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,17 @@ from export_house import METADATA, PLAN, House, needs_house
 from huggingface_hub import ModelCard
 from llama_cpp import Llama
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from test_model_card import RECIPE
 
 from stillhouse.errors import ExportError
 from stillhouse.exports.card import CardSources, write_model_card
 from stillhouse.exports.convert import convert_gguf, converter_folder
+from stillhouse.exports.endings import SMOKE_PROMPTS, check_endings
 from stillhouse.exports.gates import check_gguf
 from stillhouse.exports.merge import merge_adapter
 from stillhouse.exports.modelfile import write_modelfile
-from stillhouse.exports.ollama import parse_modelfile
+from stillhouse.exports.ollama import Modelfile, parse_modelfile
 from stillhouse.exports.quantize import quantize_gguf, smoke
 from stillhouse.llm.requests import Request
 from stillhouse.llm.transformers_backend import TransformersBackend
@@ -138,7 +141,7 @@ def test_the_gguf_passes_its_gates_and_its_modelfile_too(house: House, spoilable
     facts = check_gguf(spoilable, house.gguf("Q4_K_M"))
     assert facts["texts"] > 40 and facts["conversations"] > 60 and "<|im_end|>" in facts["ends"]
     written = write_modelfile(house.gguf("Q4_K_M"), house.folder / "Modelfile", 2048)
-    assert written["smoke"]["tokens"] < 100 and written["stops"] == facts["ends"]  # type: ignore[index]
+    assert written["smoke"]["good"] > 3 and written["stops"] == facts["ends"]  # type: ignore[index]
 
 
 def test_a_template_changed_by_one_character_is_refused(house: House, spoilable: Path) -> None:
@@ -200,14 +203,52 @@ def test_the_folder_is_what_the_hub_and_ollama_take(house: House) -> None:
             assert f"| {name} | {(folder / name).stat().st_size} | {digest_file(folder / name)} |" in text
 
 
-def test_answers_that_never_end_are_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stillhouse.exports.modelfile.MAX_SMOKE_TOKENS", 2)
-    target = house.folder / "endless" / "Modelfile"
-    target.parent.mkdir()
-    (target.parent / house.gguf("Q8_0").name).symlink_to(house.gguf("Q8_0"))
-    with pytest.raises(ExportError, match="none of 6 short prompts got an answer that ends in 2 tokens"):
-        write_modelfile(house.gguf("Q8_0"), target, 2048)
-    assert not target.exists()
+def _modelfile(house: House) -> Modelfile:
+    write_modelfile(house.gguf("Q8_0"), house.folder / "Modelfile", 2048)
+    return parse_modelfile((house.folder / "Modelfile").read_text())
+
+
+def test_every_answer_of_the_smoke_gate_is_told(house: House) -> None:
+    facts = check_endings(house.gguf("Q8_0"), _modelfile(house), 60)
+    assert [one["prompt"] for one in facts["answers"]] == list(SMOKE_PROMPTS) and facts["reference"] is None
+    assert facts["good"] == sum(one["ended"] and not one["empty"] for one in facts["answers"]) > 3
+    assert all(0 < one["tokens"] <= 60 for one in facts["answers"])
+
+
+def test_answers_that_never_end_are_refused_unless_the_full_precision_does_no_better(house: House) -> None:
+    modelfile = _modelfile(house)
+    with pytest.raises(
+        ExportError, match=r"0 of 6 short prompts .* \(more than half are wanted\)\. 'Hello': no end in 2"
+    ):
+        check_endings(house.gguf("Q8_0"), modelfile, 2)
+    facts = check_endings(house.gguf("Q8_0"), modelfile, 2, house.folder / "merged")
+    assert facts["good"] == facts["reference"] == 0
+
+
+def _without_end(folder: Path, merged: Path) -> Path:
+    """The merged model as a GGUF that has lost the end token: its row of the embedding points away from it."""
+    shutil.copytree(merged, folder)
+    weights = load_file(folder / "model.safetensors")
+    end = load_tokenizer(folder).eos_token_id
+    weights["model.embed_tokens.weight"][end] *= -1
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    convert_gguf(folder, folder / "lost.gguf", converter_folder(), "lost", {})
+    return folder / "lost.gguf"
+
+
+def test_an_export_that_has_lost_its_ends_is_refused_where_the_full_precision_ends(
+    house: House, tmp_path: Path
+) -> None:
+    lost = _without_end(tmp_path / "lost", house.folder / "merged")
+    with pytest.raises(ExportError, match=r"0 of 6 short prompts .* \([456] by the same model in full precision\)"):
+        check_endings(lost, _modelfile(house), 60, house.folder / "merged")
+
+
+def test_empty_answers_are_bad_ones(house: House) -> None:
+    modelfile = _modelfile(house)
+    always = replace(modelfile, stops=(*modelfile.stops, "V", "The", "I", "S", "A", "T", "H", "W", "Y", "B", "N", "2"))
+    with pytest.raises(ExportError, match=r"short prompts .*'Hello': empty"):
+        check_endings(house.gguf("Q8_0"), always, 60)
 
 
 def test_there_is_no_pickle_anywhere(house: House) -> None:

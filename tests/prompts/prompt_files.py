@@ -36,6 +36,18 @@ def as_bytes(rows: list[Row], ending: str) -> bytes:
     return text.getvalue().encode()
 
 
+def jsonl_of(rows: list[Row]) -> bytes:
+    """Rows as JSON lines, with every character that JSON can escape escaped."""
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def table_of(columns: "pa.Table | dict[str, pa.Array]") -> bytes:
+    """Columns as a parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), sink)
+    return sink.getvalue()
+
+
 def put(folder: Path, name: str, content: bytes | list[Row]) -> Path:
     """Write a file; rows as its ending says, packed where it ends with .gz."""
     file = folder / name

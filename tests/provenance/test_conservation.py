@@ -221,6 +221,27 @@ def test_every_verdict_of_an_external_check_is_there(tmp_path: Path) -> None:
         assert [told[0] in fault for fault in faults] == [True] * len(told), faults
 
 
+def test_every_answer_has_a_line_of_scores(tmp_path: Path) -> None:
+    folder = tmp_path / "results/generations/g"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"prompt_id": ["a", "a", "b"], "sample": [0, 1, 0]}), folder / "answers.parquet")
+    inputs = [{"name": "answers", "path": "results/generations/g/answers.parquet"}]
+    write_record(folder / "quality.parquet.record.json", {"inputs": inputs, "artefacts": [], "recipe": {}})
+    whole = [("a", 0, 7.0, None), ("a", 1, None, "the call failed"), ("b", 0, 1.0, None)]
+    silent = [*whole[:2], ("b", 0, None, None)]
+    for rows, told in (
+        (whole, []),
+        (whole[1:], ["1 lost"]),
+        ([*whole, whole[0]], ["1 foreign"]),
+        (silent, ["prompt b"]),
+    ):
+        names = ("prompt_id", "sample", "score", "failure")
+        table = [dict(zip(names, row, strict=True)) for row in rows]
+        pq.write_table(pa.Table.from_pylist(table), folder / "quality.parquet")
+        faults = [fault for fault in check_conservation(tmp_path) if "quality.parquet" in fault]
+        assert [told[0] in fault for fault in faults] == [True] * len(told), faults
+
+
 def answers_tree(root: Path, rows: list[tuple[str, int]], rejected: int, facts: dict[str, int]) -> list[str]:
     """Faults of a folder of answers that were read out of a file of six lines."""
     folder = root / "results/answers/own"

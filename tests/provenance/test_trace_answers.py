@@ -1,24 +1,28 @@
 """Answers that were read beside their prompts: traced back to the file, and forward into the dataset."""
 
 import contextlib
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from traced_house import record
 
 from stillhouse.datasets.build import build_dataset
 from stillhouse.datasets.settings import BuildSettings
+from stillhouse.evaluation.answer_scores import SCORES
 from stillhouse.prompts.answered import write_answers
 from stillhouse.prompts.collect import collect
 from stillhouse.prompts.fetch import REJECTED_SCHEMA
 from stillhouse.prompts.settings import CollectSettings
 from stillhouse.provenance.call_facts import CallBook
-from stillhouse.provenance.files import parquet_sink, read_parquet_rows
+from stillhouse.provenance.files import parquet_sink, read_parquet_rows, write_parquet
 from stillhouse.provenance.impact import Impact, find_set
 from stillhouse.provenance.lineage import Lineage
 from stillhouse.provenance.rows import RowStory, find_prompt
+from stillhouse.provenance.show_row import row_tree
 from stillhouse.provenance.tables import Tables
 from stillhouse.provenance.verify import verify
 
@@ -97,6 +101,28 @@ def test_a_row_of_the_dataset_leads_back_too(house: Path) -> None:
     facts = story(house, "p-3", TRAIN)
     assert [one["file"] for one in facts["prompts"]] == [ANSWERS]
     assert [one["split"] for one in facts["datasets"][0]["rows"]] == ["train"]
+
+
+def test_a_score_is_told_with_its_answer(house: Path) -> None:
+    quality, call = "results/answers/own/quality.parquet", "ab" * 32
+    with contextlib.chdir(house):
+        rows = [
+            {name: row[name] for name in ("prompt_id", "set", "id", "sample")}
+            | {"judge": "j", "score": float(len(row["answer"]) % 10), "scores": [1.0, None], "reason": row["answer"]}
+            | {"failure": None, "calls": [call]}
+            for row in read_parquet_rows(Path(ANSWERS))
+        ]
+        write_parquet(quality, rows, SCORES)
+        record("score_answers", {"kind": "answers", "scored": "own"}, [quality], {"answers": [ANSWERS]}, {"judge": "j"})
+    facts = story(house, "p-1")
+    assert len(facts["answers"]) == 2  # of one prompt: each sample has its own
+    for answer in facts["answers"]:
+        (score,) = answer["scores"]
+        assert (score["reason"], score["file"]) == (answer["answer"], quality)
+        assert [(one["digest"], one["role"]) for one in score["calls"]] == [(call, "judge")]
+    told = Console(width=300, record=True, file=io.StringIO())
+    told.print(row_tree(facts))
+    assert "quality, judge j: 3: No. (median of 1, none)" in told.export_text()
 
 
 @pytest.mark.parametrize("how", ["prompt", "set", "source"])

@@ -55,6 +55,7 @@ def role_of(prompt: str) -> str:
         ("RANKING:", "judge"),
         ("exactly: NO FLAWS", "critic"),
         ("Parts to score", "rubric"),
+        ('{"score": 0', "quality"),
         ("VERDICT: 1", "pairwise"),
         ("BREAK: YES", "break"),
         ("without placeholders, headings", "expander"),
@@ -84,6 +85,8 @@ def reply_to(prompt: str, seed: int) -> str:
         names = re.findall(r'"(\w+)": \{"score"', prompt)
         scores = {name: {"score": 1 + len(prompt) % 9, "justification": "as asked"} for name in names}
         return json.dumps({**scores, "critical_failures": [], "overall": 5})
+    if role == "quality":
+        return json.dumps({"score": 1 + hashlib.sha256(prompt.encode()).digest()[0] % 10, "reason": "as asked"})
     if role == "pairwise":
         return f"VERDICT: {1 + hashlib.sha256(prompt.encode()).digest()[0] % 2}"
     if role == "expander":

@@ -31,6 +31,7 @@ EXPORTING = {
     "write_modelfile mixed",
     "write_model_card mixed",
 }
+AFTER_OTHER = ("build_dataset", "write_dataset_card", "convert_dataset")
 STUDENTS = {f"answer_subject held,{name}" for name in ("student", "packed", "adapted")}
 AFTER_MIXED = {"preflight_adapter mixed", "train_adapter mixed", *EXPORTING, *STUDENTS, *SCORING}
 
@@ -278,6 +279,16 @@ def test_another_external_judge_asks_no_one_else(house: House) -> None:
     report = json.loads((house.study / "results/generations/plans/report.json").read_text())
     asked = 2 * (report["check"]["prompts"] - report["check"]["identical"])
     assert asked <= run.calls <= 2 * asked  # both orders of each, and a second chance where a reply cannot be used
+
+
+def test_other_words_for_the_model_that_scores(house: House) -> None:
+    file = house.workflow / "data/quality/score.j2"
+    file.write_text(file.read_text().replace("Score one answer:", "Give one answer a score:"))
+    run = house.run()
+    scoring = {"score_answers answers,recorded", "score_answers generations,written"}
+    assert scoring | {"cost_generation written", "build_dataset other"} <= run.ran
+    assert run.ran - scoring <= {"cost_generation written", *(f"{rule} other" for rule in AFTER_OTHER)}
+    assert run.roles() == {"quality": run.calls} and run.calls > 0
 
 
 def test_a_filter_that_takes_the_same_rows(house: House) -> None:

@@ -58,6 +58,7 @@ RULES = (
     "convert_dataset",
     "preflight_adapter",
     "measure_fidelity",
+    "score_answers",
 )
 
 

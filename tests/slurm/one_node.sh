@@ -74,7 +74,7 @@ MinJobAge=86400
 ReturnToService=2
 MpiDefault=none
 SwitchType=switch/none
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$((cpus > 2 ? cpus : 2)) RealMemory=64000 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$((cpus > 4 ? cpus : 4)) RealMemory=64000 State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP
 EOF
 }

@@ -65,7 +65,7 @@ def start(folder: Path, *arguments: str, study: Path = STUDY) -> subprocess.Pope
 def snakemake(folder: Path, *arguments: str, study: Path = STUDY) -> str:
     """Run Snakemake; what it said, once it has ended well."""
     process = start(folder, *arguments, study=study)
-    output, _ = process.communicate(timeout=1500)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output[-6000:]
     return output
 

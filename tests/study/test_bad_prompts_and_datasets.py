@@ -47,7 +47,7 @@ CASES = {
     "critic of single answers": ("datasets plain format", "critic", ["critiques come from tournaments; 'plans' is a single generation"]),
     "unknown source": (f"{SOURCE} generation", "planz", ["datasets.plain.sources[0].generation: no 'planz' in generations or answers", "'plans'?"]),
     "form": ("datasets preferences outputs", ["mlx"], ["datasets.preferences: outputs: mlx cannot hold preference rows; expected of sharegpt, alpaca"]),
-    "order": ("datasets plain order", {"by": "length"}, ["datasets.plain.order.by: expected words, tokens, difficulty, category or metadata:KEY; found 'length'"]),
+    "order": ("datasets plain order", {"by": "length"}, ["datasets.plain.order.by: expected words, tokens, difficulty, category, quality or metadata:KEY; found 'length'"]),
     "match of two": ("datasets plain repeats", [{"times": 2, "any": [{"category": ["a"], "pattern": "b"}]}], ["expected one of category, pattern, metadata and generation"]),
     "any and all": ("datasets plain repeats", [{"times": 2}], ["repeats[0]: expected any or all"]),
     "repeats of a stranger": ("datasets plain repeats", [{"times": 2, "any": [{"generation": "everyday"}]}], ["datasets.plain.repeats[0].any[0].generation: 'everyday' is no source"]),

@@ -72,7 +72,7 @@ CASES = {
     "above bound": (f"{SOURCE} share", 1.5, ["share: expected a number", "found 1.5"]),
     "not a number": ("adapters mixed training learning_rate", float("nan"), ["expected a finite number; found nan"]),
     "infinite": ("adapters mixed training learning_rate", float("inf"), ["expected a finite number; found inf"]),
-    "union of types": ("adapters mixed lora targets", 3, ["adapters.mixed.lora.targets: expected text or a list; found 3"]),
+    "union of types": ("adapters mixed lora targets", 3, ["adapters.mixed.lora.targets: expected 'all-linear' or a list; found 3"]),
     "union of types below": ("adapters mixed lora targets", [3], ["adapters.mixed.lora.targets[0]: expected text; found 3"]),
     "list for a mapping": ("adapters", [1], ["- adapters: expected a mapping"]),
     "mapping for a list": (f"{SOURCE} filters", {"min_words": 3}, ["filters: expected a list; found a mapping with min_words"]),

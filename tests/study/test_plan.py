@@ -11,6 +11,7 @@ from stillhouse.errors import StudyError
 from stillhouse.provenance.digests import canonical_json
 from stillhouse.study.generation_reports import checked, recipe_check
 from stillhouse.study.plan import Plan, load_plan
+from stillhouse.study.quality_plan import recipe_scores, score_template, scored
 from stillhouse.study.records import study_records
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,7 @@ DEFAULT["models"]["api"] = {
 }  # fmt: skip
 DEFAULT["models"]["twin"] = {"backend": "llama_cpp", "weights": "embedded"}
 DEFAULT["exports"]["twin"] = DEFAULT["exports"]["mixed"]
+DEFAULT["generations"]["plans"]["quality"] = {"model": "smollm2", "repeats": 3, "judging": {"temperature": 0.7}}
 DEFAULT["generations"]["contested"]["roles"] = {"critic": "api", "judges": ["smollm2", "api"]}
 
 
@@ -44,6 +46,8 @@ def jobs(plan: Plan) -> dict[str, str]:
         found[f"merge {name}"] = (plan.recipe_merge(name), plan.shards(name))
     for name in checked(plan):
         found[f"check {name}"] = recipe_check(plan, name)
+    for name in scored(plan):
+        found[f"scores {name}"] = (recipe_scores(plan, name), score_template(plan, name))
     for name in study.datasets:
         found[f"dataset {name}"] = (plan.recipe_dataset(name), plan.inputs_dataset(name), plan.token_models(name))
         found[f"dataset {name} card"] = plan.recipe_dataset_card(name)
@@ -100,14 +104,14 @@ def full(study: dict) -> dict:
 FULL = full(DEFAULT)
 WANTED = {"generations": "shard ", "datasets": "dataset ", "adapters": "adapter ", "evaluations": ""}
 OTHER_FILES = {
-    ".gbnf": "config/schema.json", ".md": "data/README.md", ".jsonl": "data/prompts/plans_tournament.jsonl", ".yaml": "data/README.md",
+    ".gbnf": "config/schema.json", ".j2": "data/judging/rubric.j2", ".md": "data/README.md", ".jsonl": "data/prompts/plans_tournament.jsonl", ".yaml": "data/README.md",
 }  # fmt: skip
 CHOICES = {
     "method": ["single", "tournament"], "objective": ["sft", "dpo"], "quantization": ["none", "nf4"],
     "schedule": ["cosine", "linear"], "precision": ["auto", "fp32"], "optimizer": ["adamw_torch", "adamw_8bit"],
     "over": ["answer"], "keep": ["longest"], "task": ["revise"], "share_of": ["rows", "tokens"],
     "format": ["sft", "preference"], "rejected": ["losers", "draft"], "order": ["shuffle", "source"], "evaluate": ["epoch", 5],
-    "role": ["target", "forgetting"], "targets": ["all-linear", "q_proj"], "serve": ["gguf:Q4_K_M", "gguf:Q8_0"],
+    "role": ["target", "forgetting"], "targets": ["all-linear", ["q_proj"]], "serve": ["gguf:Q4_K_M", "gguf:Q8_0"],
     "outputs": ["sharegpt", "mlx"],
 }  # fmt: skip
 
@@ -200,7 +204,7 @@ def test_changing_one_value_changes_the_job_it_decides_and_no_stranger(path: tup
             assert any(found.startswith(job) for found in changed)
     if section in ("generations", "datasets", "adapters"):
         mine = {
-            "generations": ("shard", "merge", "check"),
+            "generations": ("shard", "merge", "check", "scores"),
             "datasets": ("dataset",),
             "adapters": ("adapter", "export", "card", "subject", "report"),
         }

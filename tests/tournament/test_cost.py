@@ -40,12 +40,19 @@ class House:
         self.ledger.append(request, name or model, completion, Bill(123.0, 1.0, 1))
         return request.digest
 
-    def cost(self, rows: list[Row], failed: list[list[str]], models: list[Row], checks: tuple[Path, ...] = ()) -> Row:
+    def cost(
+        self,
+        rows: list[Row],
+        failed: list[list[str]],
+        models: list[Row],
+        checks: tuple[Path, ...] = (),
+        scores: tuple[Path, ...] = (),
+    ) -> Row:
         """The report over answers and over the calls of failed prompts."""
         answers, failures = self.folder / "answers.parquet", self.folder / "failures.parquet"
         write_parquet(answers, [{**dict.fromkeys(ANSWERS.names), **row} for row in rows], ANSWERS)
         write_parquet(failures, [{**dict.fromkeys(FAILURES.names), "calls": calls} for calls in failed], FAILURES)
-        return cost_of(answers, failures, list(checks), self.ledger, models)
+        return cost_of(answers, failures, list(checks), self.ledger, models, list(scores))
 
 
 @pytest.fixture
@@ -95,6 +102,15 @@ def test_the_external_check_has_a_line_of_its_own(house: House, tmp_path: Path) 
     cost = house.cost([single(house.call("local", "a"))], [], [PAID, LOCAL], (check,))
     assert lines(cost) == {("teacher", "local"): (1, 0.0), ("external check", "paid"): (2, 0.0004)}
     assert cost["usd"] == 0.0004
+
+
+def test_scores_have_a_line_of_their_own(house: House, tmp_path: Path) -> None:
+    scores = tmp_path / "quality.parquet"
+    shared = house.call("paid", "the same answer twice")
+    write_parquet(scores, [{"calls": [shared]}, {"calls": [shared]}], pa.schema([("calls", pa.list_(pa.string()))]))
+    cost = house.cost([single(house.call("local", "a"))], [], [PAID, LOCAL], scores=(scores,))
+    assert lines(cost) == {("teacher", "local"): (1, 0.0), ("quality", "paid"): (1, 0.0002)}
+    assert cost["usd"] == 0.0002
 
 
 def test_a_call_behind_two_rows_counts_once(house: House) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tiny_training import preference_row, sft_row, tiny_tokenizer, write_dataset
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from stillhouse.training.costs import Lengths, steps_of, training_flops
+from stillhouse.training.costs import Lengths, memory, steps_of, training_flops
 from stillhouse.training.preflight import preflight
 from stillhouse.training.settings import TrainSettings
 from stillhouse.training.shape import shape_of
@@ -93,6 +93,69 @@ def test_packing_is_for_sft(base: Path, tmp_path: Path) -> None:
     assert preflight(base, files, settings("dpo", packing=True))["failure_counts"] == {"packing_not_sft": 1}
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(
+    ("target", "name", "words"),
+    [
+        ("q_prj", "unknown_target", "q_prj names no linear layer of this base; it has down_proj, gate_proj"),
+        ("layers.9.q_proj", "unknown_target", "names no linear layer"),
+        ("self_attn", "unfit_target", "names no linear layer"),
+        ("lm_head", "unfit_target", "lm_head is the embedding or the output layer"),
+        ("embed_tokens", "unfit_target", "embed_tokens is the embedding or the output layer"),
+    ],
+)
+def test_targets_are_linear_layers_of_the_blocks(
+    base: Path, tmp_path: Path, target: str, name: str, words: str, tied: bool
+) -> None:
+    config = json.loads((base / "config.json").read_text()) | {"tie_word_embeddings": tied}
+    (base / "config.json").write_text(json.dumps(config))
+    files = splits(tmp_path / "data", [sft_row(0)], [])
+    wanted = settings()
+    asked = wanted.model_copy(update={"lora": wanted.lora.model_copy(update={"targets": ["q_proj", target]})})
+    [failure] = preflight(base, files, asked)["failures"]
+    assert failure["name"] == name and words in failure["text"]
+    assert ("one matrix" in failure["text"]) == (tied and "embedding" in words)
+
+
+def test_targets_by_name_or_by_path_are_known(base: Path, tmp_path: Path) -> None:
+    files = splits(tmp_path / "data", [sft_row(0)], [])
+    wanted = settings()
+    for targets in (["q_proj"], ["self_attn.v_proj", "model.layers.1.mlp.up_proj"]):
+        asked = wanted.model_copy(update={"lora": wanted.lora.model_copy(update={"targets": targets})})
+        report = preflight(base, files, asked)
+        assert report["failures"] == [] and report["parameters"]["trained"] > 0
+
+
+@pytest.mark.parametrize("targets", ["q_proj", ".*proj", [], [3]])
+def test_targets_are_all_linear_layers_or_a_list(targets: Any) -> None:
+    with pytest.raises(ValueError, match="targets"):
+        TrainSettings.model_validate(
+            {"objective": "sft", "quantization": "none", "lora": {"targets": targets}, "training": {}}
+        )
+
+
+def test_rows_longer_than_the_base_can_count_are_refused(base: Path, tmp_path: Path) -> None:
+    files = splits(tmp_path / "data", [sft_row(0), sft_row(1, "word " * 200)], [])
+    assert preflight(base, files, settings(max_length=4000))["failure_counts"] == {"beyond_positions": 1}
+    config = json.loads((base / "config.json").read_text())
+    stretched = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, "rope_theta": 10000.0}
+    (base / "config.json").write_text(json.dumps(config | {"rope_parameters": stretched}))
+    assert preflight(base, files, settings(max_length=4000))["failure_counts"] == {}
+
+
+def test_an_end_that_only_the_generation_config_names_counts(base: Path, tmp_path: Path) -> None:
+    """As Gemma does it: a turn ends with <end_of_turn>, a text with <eos>."""
+    config = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "<|im_start|>", "bos_token": None}))
+    model = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(model | {"eos_token_id": 1, "bos_token_id": None}))
+    generation = base / "generation_config.json"
+    files = splits(tmp_path / "data", [sft_row(0)], [])
+    for ends, counts in ((1, {"missing_eos": 1}), ([1, 2], {})):
+        generation.write_text(json.dumps({"eos_token_id": ends}))
+        assert preflight(base, files, settings())["failure_counts"] == counts
+
+
 def test_a_model_with_a_smaller_vocabulary_is_refused(base: Path, tmp_path: Path) -> None:
     config = json.loads((base / "config.json").read_text()) | {"vocab_size": 100}
     (base / "config.json").write_text(json.dumps(config))
@@ -152,6 +215,20 @@ def test_operations_grow_with_tokens_passes_and_checkpointing() -> None:
     assert math.isclose(flops(many, epochs=6), 2 * flops(many, epochs=3), rel_tol=0.01)
     assert flops(few, epochs=3) < flops(many, epochs=3) < flops(many, epochs=3, gradient_checkpointing=True)
     assert flops(many, "dpo") > 1.3 * flops(many)
+
+
+def test_an_adapter_takes_the_same_memory_on_a_quantised_base() -> None:
+    """It is fp32 on both, with its gradients and what AdamW keeps; the base is a quarter."""
+    config = {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 3, "num_attention_heads": 4}
+    shape, tokenizer = shape_of({**config, "vocab_size": 500}), tiny_tokenizer()
+    lengths = Lengths.of(tokenise([render(sft_row(1), "sft", tokenizer)], "sft", tokenizer), 1)
+    plain = settings()
+    quantised = plain.model_copy(update={"quantization": "nf4"})
+    ours, theirs = (memory(shape, lengths, wanted, "bf16", False) for wanted in (quantised, plain))
+    for part, times in (("adapter_mib", 1), ("gradients_mib", 1), ("optimizer_mib", 2)):
+        expected = times * 4 * shape.lora_parameters(4, "all-linear") / 2**20
+        assert ours[part] == theirs[part] == pytest.approx(expected, abs=0.05)
+    assert ours["weights_mib"] < theirs["weights_mib"]
 
 
 def run_script(folder: Path, files: dict[str, Path], base: Path) -> subprocess.CompletedProcess[str]:

@@ -20,6 +20,7 @@ from tiny_training import metrics_of, preference_row, sft_row, write_dataset
 from stillhouse.errors import TrainingError
 from stillhouse.provenance.digests import digest_file
 from stillhouse.training.checkpoints import Checkpoint, Checkpoints
+from stillhouse.training.precision import choose_precision
 from stillhouse.training.settings import TrainSettings
 from stillhouse.training.train import train_adapter
 
@@ -103,7 +104,7 @@ class Study:
         return (self.folder / "words.txt").read_text()
 
     def steps(self) -> list[int]:
-        return sorted(int(path.name[5:]) for path in (self.checkpoints / KEY).glob("step-*"))
+        return sorted(int(path.name[5:13]) for path in (self.checkpoints / KEY).glob("step-*"))
 
 
 @pytest.fixture
@@ -116,6 +117,11 @@ def study(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
 def kill(process: BaseProcess) -> None:
     process.kill()
     process.join()
+
+
+def step(number: int) -> str:
+    """The name of a checkpoint that a training on this machine writes."""
+    return f"step-{number:08d}.{choose_precision('auto').computing}"
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -180,6 +186,41 @@ def test_many_kills_and_the_best_weights_and_early_stopping_survive(study: Any) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("evaluate", [3, "epoch"])
+def test_a_kill_in_the_measurement_that_ends_a_training_changes_nothing(study: Any, evaluate: Any) -> None:
+    """The checkpoint is older than the measurement, which is made up for and ends the training there."""
+    here = study(settings(evaluate=evaluate, early_stopping={"patience": 1, "min_delta": 5.0}, best=False))
+    straight, facts = here.train("straight", key=None)
+    last = facts["steps"]
+    assert last == {3: 6, "epoch": 10}[evaluate]
+    kill(here.start(("evaluation", last)))
+    resumed, other = here.train("resumed")
+    assert (other["resumed_from_step"], other["steps"]) == (last, last)
+    assert_same(straight, resumed)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_in_another_number_format_is_set_aside(study: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """`auto` may find other hardware after a kill; the numbers so far are not its own."""
+    here = study(settings(epochs=2, precision="bf16"))
+    kill(here.start(("step", 7)))
+    here.settings = settings(epochs=2, precision="fp32")
+    straight, _ = here.train("straight", key=None)
+    kill(here.start(("step", 3)))
+    folder, form = here.checkpoints / KEY, choose_precision("bf16").computing.removeprefix("bf16-")
+    assert sorted(path.name[9:] for path in folder.glob("step-*")) == [
+        f"{number:04d}.{name}-{form}" for number, name in ((2, "fp32"), (3, "fp32"), (6, "bf16"), (7, "bf16"))
+    ]
+    assert json.loads((folder / f"step-00000007.bf16-{form}/manifest.json").read_text())["computing"] == f"bf16-{form}"
+    with caplog.at_level(logging.WARNING):
+        output, facts = here.train("resumed")
+    assert facts["resumed_from_step"] == 3
+    words = f"a checkpoint of a training in bf16-{form}, which this one in fp32-{form} cannot go on from: set aside"
+    assert caplog.text.count(words) == 2
+    assert_same(straight, output)
+
+
+@pytest.mark.slow
 def test_two_jobs_at_once_cannot_mix(study: Any) -> None:
     here = study(settings())
     first = here.start(("step", 3))
@@ -196,12 +237,13 @@ def test_a_checkpoint_of_another_key_is_named_and_left_alone(study: Any, caplog:
     kill(here.start(("step", 4)))
     other = "b" * 64
     (here.checkpoints / other).mkdir()
-    (here.checkpoints / KEY / "step-00000004").rename(here.checkpoints / other / "step-00000004")
+    name = step(4)
+    (here.checkpoints / KEY / name).rename(here.checkpoints / other / name)
     with caplog.at_level(logging.WARNING):
         output, facts = here.train("other", key=other)
     assert facts["resumed_from_step"] is None
     assert f"of build key {KEY}, not {other}: refused and left alone" in caplog.text
-    assert f"(step-00000003) of other data, code or recipe (build key {KEY[:12]}" in caplog.text
+    assert f"({step(3)}) of other data, code or recipe (build key {KEY[:12]}" in caplog.text
     assert_same(straight, output)
     assert here.steps() == [3] and not (here.checkpoints / other).exists()
 
@@ -212,16 +254,16 @@ def test_garbage_and_torn_checkpoints_are_skipped(study: Any, caplog: pytest.Log
     straight, _ = here.train("straight", key=None)
     kill(here.start(("step", 4)))
     folder = here.checkpoints / KEY
-    with open(folder / "step-00000004" / "adapter.safetensors", "r+b") as stream:
+    with open(folder / step(4) / "adapter.safetensors", "r+b") as stream:
         stream.truncate(100)
-    (folder / "step-00000005").mkdir()
-    (folder / "step-00000006").mkdir()
-    (folder / "step-00000006" / "manifest.json").write_text('["no", "manifest"]')
+    (folder / step(5)).mkdir()
+    (folder / step(6)).mkdir()
+    (folder / step(6) / "manifest.json").write_text('["no", "manifest"]')
     (folder / ".writing-1-7").mkdir()
     with caplog.at_level(logging.WARNING):
         output, facts = here.train("resumed")
     assert facts["resumed_from_step"] == 3
-    assert "step-00000004: adapter.safetensors is torn or changed: skipped" in caplog.text
+    assert f"{step(4)}: adapter.safetensors is torn or changed: skipped" in caplog.text
     assert caplog.text.count("not a checkpoint") == 2
     assert_same(straight, output)
 
@@ -245,7 +287,8 @@ def test_a_checkpoint_comes_back_to_the_bit_and_two_are_kept(tmp_path: Path) -> 
         for step in (1, 2, 10):
             kept.write(checkpoint(step))
         path, found = kept.newest()
-    assert path.name == "step-00000010" and sorted(p.name for p in path.parent.glob("step*"))[0] == "step-00000002"
+    assert sorted(p.name for p in path.parent.glob("step*")) == ["step-00000002.any", "step-00000010.any"]
+    assert path.name == "step-00000010.any"
     assert (found.step, found.values, found.state) == (10, {"x": [0.1, 1e-17]}, {"global_step": 10})
     assert torch.equal(found.tensors["adapter"]["a"], torch.arange(3.0))
     assert {p.suffix for p in path.iterdir()} == {".json", ".safetensors"}

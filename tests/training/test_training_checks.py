@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from tiny_training import TEMPLATE, preference_row, sft_row, tiny_tokenizer
+from tokenizers import normalizers
 
 from stillhouse.errors import TrainingError
 from stillhouse.training.checks import Failure, examine, model_failures, refuse, supervision_fault
@@ -89,6 +90,85 @@ def test_a_tool_call_is_an_answer() -> None:
     template = TEMPLATE.replace("m['content']", "((m.tool_calls | tojson) if m.tool_calls else m['content'])")
     call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "weather", "arguments": {}}}]}
     assert found([sft_row(0) | {"completion": [call]}], template) == []
+
+
+CALL = {
+    "role": "assistant",
+    "content": "",
+    "tool_calls": [{"type": "function", "function": {"name": "weather", "arguments": {"city": "Zürich", "days": 3}}}],
+}
+TOOLS = [{"type": "function", "function": {"name": "weather", "description": "of a place", "parameters": {}}}]
+CALLS = TEMPLATE.replace("m['content']", "(m.tool_calls | tojson if m.tool_calls else m['content'])")
+OFFERED = "{% if tools %}{{ tools | tojson }}{% endif %}" + CALLS
+
+
+def test_a_tool_call_that_the_template_drops_is_no_silence_to_learn() -> None:
+    row = sft_row(0) | {"completion": [CALL]}
+    assert [failure.name for failure in found([row])] == ["tool_call_dropped"]
+    nameless = CALLS.replace("m.tool_calls | tojson", "m.tool_calls[0].function.name")
+    [failure] = found([row], nameless)
+    assert failure.name == "tool_call_dropped" and "'city' is not there" in failure.text
+    assert found([row], CALLS) == []
+    one_by_one = CALLS.replace(
+        "m.tool_calls | tojson",
+        "m.tool_calls[0].function.name ~ ':' ~ m.tool_calls[0].function.arguments.items() | list",
+    )
+    assert found([row], one_by_one) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", ['{"city": "Zürich", "days": 3}', '{"city": "Z\\u00fcrich \\"old\\" town"}', "Zürich"]
+)
+def test_arguments_may_come_as_text(arguments: str) -> None:
+    call = CALL | {"tool_calls": [{"function": {"name": "weather", "arguments": arguments}}]}
+    assert found([sft_row(0) | {"completion": [call]}], CALLS) == []
+    assert [failure.name for failure in found([sft_row(0) | {"completion": [call]}])] == ["tool_call_dropped"]
+
+
+def test_a_tool_call_of_an_earlier_turn_counts_too() -> None:
+    row = sft_row(0)
+    row["prompt"] = [*row["prompt"], CALL, {"role": "tool", "content": "4 degrees"}]
+    assert [failure.name for failure in found([row])] == ["tool_call_dropped"]
+    assert found([row], CALLS) == []
+
+
+@pytest.mark.parametrize("objective", ["sft", "orpo"])
+def test_tools_that_the_template_does_not_offer_are_a_failure(objective: str) -> None:
+    """Also where the prompt speaks of the tool by its name."""
+    row = (sft_row if objective == "sft" else preference_row)(0) | {"tools": TOOLS}
+    assert {failure.name for failure in found([row], CALLS, objective)} == {"tools_dropped"}
+    row["prompt"][0]["content"] += " Ask weather."
+    assert {failure.name for failure in found([row], CALLS, objective)} == {"tools_dropped"}
+    assert found([row], OFFERED, objective) == []
+
+
+def test_a_dropped_system_turn_is_a_failure() -> None:
+    row = sft_row(0)
+    row["prompt"] = [{"role": "system", "content": "Obey the house. "}, *row["prompt"]]
+    without = TEMPLATE.replace("m['content']", "(m['content'] if m['role'] != 'system' else '')")
+    assert [failure.name for failure in found([row], without)] == ["system_dropped"]
+    assert found([row]) == [] and found([row], TEMPLATE.replace("m['content']", "m['content'] | trim")) == []
+
+
+def test_a_tokenizer_that_composes_letters_changes_no_answer() -> None:
+    """NFC makes one letter of e and its accent, and no decoding takes that back."""
+    for normalizer in (normalizers.NFC(), normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])):
+        tokenizer = tiny_tokenizer()
+        tokenizer.backend_tokenizer.normalizer = normalizer
+        row = sft_row(1, "<think>na\u0131\u0308ve</think>The cafe\u0301 is open.")
+        assert examine([row], "train", "sft", tokenizer, 400).failures == []
+        wrong = TEMPLATE.replace("m['content']", "m['content'] ~ ' Now.'")
+        tokenizer.chat_template = wrong
+        assert {f.name for f in examine([row], "train", "sft", tokenizer, 400).failures} == {"wrong_text"}
+
+
+def test_the_end_of_a_turn_may_be_followed_by_that_of_the_text() -> None:
+    tokenizer, answer = tiny_tokenizer(), sft_row(3)["completion"]
+    ids = tokenizer.encode("Verdict 3: wait.<|im_end|>\n<|endoftext|>", add_special_tokens=False)
+    assert supervision_fault(Tokens([1, 5], ids), answer, tokenizer, ends=[0]) is None
+    ids = tokenizer.encode("Verdict 3: wait.<|im_end|>more<|endoftext|>", add_special_tokens=False)
+    assert supervision_fault(Tokens([1, 5], ids), answer, tokenizer, ends=[0])[0] == "extra_eos"
+    assert supervision_fault(Tokens([1, 5], ids[:-1]), answer, tokenizer, ends=[0])[0] == "wrong_text"
 
 
 def test_a_wrong_mask_is_seen() -> None:

@@ -1,13 +1,14 @@
 """What may be chosen for a training: packing, order, precision, activations, where to start and when to stop."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_training import metrics_of, preference_row, sft_row, write_dataset
+from tiny_training import TEMPLATE, metrics_of, preference_row, sft_row, write_dataset
 
 from stillhouse.errors import TrainingError
 from stillhouse.provenance.digests import digest_file
@@ -21,6 +22,9 @@ from stillhouse.training.tokens import IGNORED
 from stillhouse.training.train import train_adapter
 
 BASE = Path("results/models/tiny")
+WITH_CALLS = "{{ tools | tojson }}" + TEMPLATE.replace(
+    "m['content']", "(m.tool_calls | tojson if m.tool_calls else m.content)"
+)
 
 
 def settings(objective: str = "sft", lora: dict[str, Any] | None = None, **training: Any) -> TrainSettings:
@@ -152,8 +156,35 @@ def test_a_training_that_learns_no_more_stops_and_keeps_its_best_weights(train: 
     measured = {row["step"]: row["eval_loss"] for row in metrics_of(output) if "eval_loss" in row}
     assert facts["steps"] < 80 and facts["best_step"] == min(measured, key=measured.__getitem__)
     assert list(measured)[-1] == facts["best_step"] + 4
-    exact, _ = train("b", settings(max_steps=facts["best_step"], evaluate=2, **wanted))
+    exact, _ = train("b", settings(max_steps=facts["best_step"], evaluate=2, best=False, **wanted))
     assert digest_file(output / "adapter_model.safetensors") == digest_file(exact / "adapter_model.safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("asked", "stopping", "kept"), [(None, False, False), (None, True, True), (False, True, False), (True, False, True)]
+)
+def test_early_stopping_keeps_the_best_weights_unless_told_otherwise(
+    train: Any, asked: bool | None, stopping: bool, kept: bool
+) -> None:
+    early = {"early_stopping": {"patience": 9}} if stopping else {}
+    _, facts = train("a", settings(best=asked, max_steps=2, evaluate=1, **early))
+    assert (facts["best_step"] is not None) == kept
+
+
+def test_a_seed_is_one_that_every_generator_takes() -> None:
+    assert settings(seed=2**32 - 1).training.seed == 2**32 - 1
+    with pytest.raises(ValueError, match="less than or equal to 4294967295"):
+        settings(seed=2**32)
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_bf16_that_a_gpu_only_emulates_does_not_count(emulated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not emulated
+    )
+    assert choose_precision("auto").name == ("fp16" if emulated else "bf16")
 
 
 @pytest.mark.slow
@@ -203,6 +234,9 @@ def test_messages_with_more_than_role_and_content_train(tiny_base: Path, tmp_pat
     import pyarrow.parquet as pq
 
     monkeypatch.chdir(tiny_base)
+    base = tmp_path / "base"
+    shutil.copytree(BASE, base)
+    (base / "chat_template.jinja").write_text(WITH_CALLS)
     told_as, rich = pa.list_(pa.string()), pa.list_(pa.json_())
     call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
     row = sft_row(1)
@@ -215,5 +249,5 @@ def test_messages_with_more_than_role_and_content_train(tiny_base: Path, tmp_pat
     (tmp_path / "data").mkdir()
     for split in ("train", "valid"):
         pq.write_table(table, tmp_path / f"data/{split}.parquet")
-    facts = train_adapter(BASE, tmp_path / "data", tmp_path / "out", settings(max_steps=1), tmp_path / "checkpoints")
+    facts = train_adapter(base, tmp_path / "data", tmp_path / "out", settings(max_steps=1), tmp_path / "checkpoints")
     assert facts["steps"] == 1 and facts["rows"] == 1

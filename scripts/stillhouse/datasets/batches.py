@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from stillhouse.datasets import kernels
 from stillhouse.datasets.kernels import Counts, Tokens
 from stillhouse.datasets.messages import PLAIN, all_plain, parse, parse_plain
+from stillhouse.datasets.scores import QUALITY, Scores
 from stillhouse.errors import InputError
 from stillhouse.provenance.digests import canonical_json
 
@@ -24,6 +25,7 @@ FEWEST_ROWS = 64
 LOOKED_AT = 256
 """Row groups whose sizes are looked at, spread over the file."""
 
+_TURN = np.uint64(0x9E3779B97F4A7C15)
 TEXT = pa.string()
 COLUMN_TYPES: dict[str, pa.DataType] = {
     "truncated": pa.bool_(),
@@ -32,8 +34,9 @@ COLUMN_TYPES: dict[str, pa.DataType] = {
     "sample": pa.int32(),
     "calls": pa.list_(TEXT),
     "winners": pa.list_(TEXT),
+    QUALITY: pa.float64(),
 }
-"""Types of the columns of answers.parquet that are no text."""
+"""Types of the columns that are no text."""
 
 NEWER = ("sample", "tools", "context")
 """Columns that older files lack; there they are null."""
@@ -149,6 +152,24 @@ class Batch:
         """The comparable words of every prompt's text."""
         return kernels.tokens(self.prompt_texts())
 
+    @cached_property
+    def settings(self) -> np.ndarray:
+        """uint64: a digest of every row's system turns, by their normal form, and tools; 0 where there are none."""
+        chats, found = self.chats, np.zeros(len(self), np.uint64)
+        told = pc.equal(chats.flatten().field("role"), "system").to_numpy(zero_copy_only=False)
+        if told.any():
+            texts = chats.flatten().field("content").filter(pa.array(told))
+            of = np.repeat(np.arange(len(self)), np.diff(chats.offsets.to_numpy()))[told]
+            # turns are told in their order: by what stands before each of them in its row
+            place = np.arange(len(of)) - np.searchsorted(of, of)
+            digests = kernels.normal_digests(kernels.tokens(texts))[:, 0] ^ (place.astype(np.uint64) * _TURN)
+            np.add.at(found, of, digests * _TURN)
+        tools = self.strings("tools").dictionary_encode()
+        if len(tools) and tools.dictionary.to_pylist() != [""]:
+            own = [_tools_digest(one) for one in tools.dictionary.to_pylist()]
+            found += np.array(own, np.uint64)[tools.indices.to_numpy()]
+        return found
+
     def turns(self) -> list[tuple[str, ...]] | None:
         """Of every row the conversation and each of the user's turns, without repeats; None where all are one turn."""
         if len(self.chats.flatten()) == len(self):
@@ -161,6 +182,13 @@ def turns_of(messages: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """A conversation without system messages, and each of the user's turns, without repeats."""
     text = "\n".join(content for role, content in messages if role != "system")
     return tuple(dict.fromkeys([text, *(content for role, content in messages if role == "user")]))
+
+
+def _tools_digest(tools: str) -> int:
+    """64 bits for a list of tools; 0 for none."""
+    if tools in ("", "[]", "null"):
+        return 0
+    return int.from_bytes(hashlib.blake2b(tools.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def content_of(content: Any) -> str:
@@ -182,16 +210,22 @@ def _part_of(part: Any) -> str:
     return "".join(chr(0x2800 + byte) for byte in digest[:8])
 
 
-def open_answers(path: Path, columns: tuple[str, ...], newer: tuple[str, ...] = NEWER) -> "AnswerFile":
-    """The file `path`, ready to be read; raises `InputError` when it is missing, no parquet, or lacks columns."""
-    return AnswerFile(Path(path), columns, newer)
+def open_answers(
+    path: Path, columns: tuple[str, ...], newer: tuple[str, ...] = NEWER, scores: Scores | None = None
+) -> "AnswerFile":
+    """The file `path`, ready to be read; raises `InputError` when it is missing, no parquet, or lacks columns.
+
+    `scores` are those of its answers, for the column `QUALITY`; without them it is null.
+    """
+    return AnswerFile(Path(path), columns, newer, scores)
 
 
 class AnswerFile:
     """A parquet file and the columns that are read of it."""
 
-    def __init__(self, path: Path, columns: tuple[str, ...], newer: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, columns: tuple[str, ...], newer: tuple[str, ...], scores: Scores | None) -> None:
         self.path = path
+        self._scores = scores if QUALITY in columns else None
         try:
             # pre_buffer would hold the whole compressed file in memory
             with pq.ParquetFile(path, pre_buffer=False) as file:
@@ -200,12 +234,13 @@ class AnswerFile:
             raise InputError(f"{path}: there is no such parquet file") from None
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{path}: not a parquet file: {error}") from None
-        missing = [name for name in columns if name not in schema.names and name not in newer]
+        missing = [name for name in columns if name not in schema.names and name not in (*newer, QUALITY)]
         if missing:
             raise InputError(f"{path}: not a parquet file with the columns {', '.join(columns)}: no {missing[0]}")
         self.columns = columns
         self.rows = meta.num_rows
-        self._own = [name for name in columns if name in schema.names]
+        needed = dict.fromkeys([*columns, *(("prompt_id", "sample") if self._scores else ())])
+        self._own = [name for name in needed if name in schema.names and name != QUALITY]
         _check_types(path, {name: schema.field(name).type for name in self._own})
         self._rows_at_once = _rows_at_once(meta, frozenset(self._own))
 
@@ -234,6 +269,8 @@ class AnswerFile:
 
     def _array(self, table: pa.RecordBatch, name: str, start: int) -> pa.Array:
         wanted = COLUMN_TYPES.get(name, TEXT)
+        if name == QUALITY and self._scores is not None:
+            return self._scores.of(self._array(table, "prompt_id", start), self._array(table, "sample", start))
         if name not in self._own:
             return pa.nulls(table.num_rows, wanted)
         array = table.column(name)

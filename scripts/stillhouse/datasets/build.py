@@ -7,7 +7,7 @@ select (duplicates, leaks, examples, mix, splits and order, over those numbers),
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from stillhouse.datasets.naming import Details
 from stillhouse.datasets.pairing import CountTokens, Examples, make_examples, one_a_row
 from stillhouse.datasets.report import make_report
 from stillhouse.datasets.rows import Prompt, read_failures, read_others, read_prompts
-from stillhouse.datasets.scan import Scan, Scanner
+from stillhouse.datasets.scan import GROUPING_THRESHOLD, Scan, Scanner
 from stillhouse.datasets.select import Duplicates, Texts, drop_duplicates, drop_leaks, order_and_repeats
 from stillhouse.datasets.settings import BuildSettings
 from stillhouse.datasets.sources import Answers
@@ -48,6 +48,7 @@ class _Inputs:
     files: Mapping[str, Path]
     failures: Mapping[str, Path]
     others: Mapping[str, Path]
+    quality: Mapping[str, Path]
     tokenizer: Path | None
 
 
@@ -60,6 +61,7 @@ def build_dataset(
     files: Mapping[str, Path] | None = None,
     failures: Mapping[str, Path] | None = None,
     others: Mapping[str, Path] | None = None,
+    quality: Mapping[str, Path] | None = None,
     tokenizer: Path | None = None,
     threads: int = 1,
 ) -> dict[str, Any]:
@@ -76,6 +78,7 @@ def build_dataset(
             opened under their own name.
         failures: generation -> its failures.parquet, with which the report's flow begins where it is given.
         others: generation -> answers.parquet of models whose answers may be the rejected side of pairs.
+        quality: generation -> quality.parquet, where filters or the order go by scores.
         tokenizer: folder of the model whose tokenizer counts; needed with `tokens`.
         threads: threads that work on batches of rows beside the one that reads.
 
@@ -86,7 +89,7 @@ def build_dataset(
         InputError: an input is missing or malformed, or the shares cannot be realised.
         RuntimeError: rows were lost or counted twice (a bug).
     """
-    inputs = _Inputs(answers, held_out, files or {}, failures or {}, others or {}, tokenizer)
+    inputs = _Inputs(answers, held_out, files or {}, failures or {}, others or {}, quality or {}, tokenizer)
     report = _Build(settings.dataset, inputs, threads).run(Path(output))
     for text in report["warnings"]:
         logger.warning("%s", text)
@@ -114,7 +117,7 @@ class _Build:
         self._held_out: list[Prompt] = read_prompts(inputs.held_out) if dataset.decontaminate else []
         leaks = HeldOut(self._held_out, dataset.decontaminate) if dataset.decontaminate else None
         self._scanner = Scanner(dataset, inputs.files, leaks, self._counter)
-        self._answers = Answers.of(dataset.sources, inputs.answers, self._scanner.columns)
+        self._answers = Answers.of(dataset.sources, inputs.answers, self._scanner.columns, inputs.quality)
         self._context = FormatContext(dataset, self._others(), self._scanner.filters)
 
     def run(self, output: Path) -> dict[str, Any]:
@@ -185,9 +188,11 @@ class _Build:
         return make_examples(self._answers, scan.facts, self._form, self._context, count)
 
     def _alike(self, scan: Scan) -> Alike | None:
-        if scan.grouping is None:
-            return None
-        return Alike(scan.grouping.pairs(Texts(self._answers, "prompt", self._threads), scan.facts.alive))
+        own = scan.facts.settings[scan.facts.alive]
+        if scan.grouping is None or (scan.grouping is scan.signatures and (own == own[:1]).all()):
+            return None  # of prompts alike only one is left
+        pairs = scan.grouping.pairs(Texts(self._answers, "prompt", self._threads), scan.facts.alive)
+        return Alike(replace(pairs, threshold=GROUPING_THRESHOLD))
 
     def _write(self, output: Path, scan: Scan, entries: Entries, details: Details) -> None:
         writer = SplitWriter(self._form, self._context, scan.rich)

@@ -9,6 +9,7 @@ import numpy as np
 from stillhouse.datasets.compiled_runs import run_hash
 from stillhouse.datasets.hashing import STEP
 from stillhouse.datasets.jit import kernel
+from stillhouse.datasets.text import UNSPACED
 
 _STEP, _ONE, _32 = np.uint64(STEP), np.uint64(1), np.uint64(32)
 
@@ -48,6 +49,43 @@ def _place(places, value):
     return -1
 
 
+def _head(code: int) -> int:
+    return int.from_bytes(chr(code).encode(), "big")
+
+
+_UNSPACED = np.array([(_head(first), _head(last)) for first, last in UNSPACED], np.uint32)
+"""Bounds of the heads of tokens that are characters of scripts without spaces: three bytes each."""
+_LOWEST = _UNSPACED.min()
+
+
+@kernel
+def _unspaced(head):
+    """`text.is_unspaced`, by a token's head."""
+    found = False
+    for number in range(_UNSPACED.shape[0]):
+        found |= _UNSPACED[number, 0] <= head <= _UNSPACED[number, 1]
+    return found
+
+
+@kernel
+def _span(heads, start, size, spaced):
+    """How many tokens from `start` on count `size` words, -1 where fewer follow; `spaced`: each token is a word."""
+    if spaced:
+        return size if start + size <= heads.size else -1
+    halves, end = 0, start
+    while end < heads.size and halves < 2 * size:
+        halves += 1 if _unspaced(heads[end]) else 2
+        end += 1
+    return end - start if halves >= 2 * size else -1
+
+
+@kernel
+def _shingle(heads, start, spaced):
+    """Length of the shingle that begins at `start`, -1 for none; a short text is one as a whole."""
+    length = _span(heads, start, 3, spaced)
+    return heads.size if length < 0 and start == 0 else length
+
+
 @kernel
 def suspects(hashes, heads, begins, counts, held_out, out):
     """True for each text that may be too near to a held-out prompt, False for those that cannot be.
@@ -65,39 +103,46 @@ def suspects(hashes, heads, begins, counts, held_out, out):
     for row in range(begins.size):
         words = hashes[begins[row] : begins[row] + counts[row]]
         firsts = heads[begins[row] : begins[row] + counts[row]]
-        out[row] = _near_by_runs(words, held_out, shared, own) or (
+        spaced = True
+        for head in firsts:
+            spaced &= head < _LOWEST
+        out[row] = _near_by_runs(words, firsts, spaced, held_out, shared, own) or (
             held_out.stems.places.size > 1 and _near_by_content(words, firsts, held_out, shared, candidates, found, met)
         )
 
 
 @kernel
-def _near_by_runs(words, held_out, shared, own):
+def _near_by_runs(words, heads, spaced, held_out, shared, own):
     """Whether a run of words is shared, or shingles are near enough.
 
     A run that is looked for begins with a known shingle, unless it is shorter than one.
     """
     runs, shorts, shingles = held_out.runs, held_out.shorts, held_out.shingles.places
-    size, known = min(3, words.size), False
-    for start in range(words.size - min(size, held_out.ngram) + 1):
-        left = words.size - start
-        if left >= size and _place(shingles, run_hash(words, start, size)) >= 0:
+    known = False
+    for start in range(max(words.size, 1)):
+        length = _shingle(heads, start, spaced)
+        if length >= 0 and _place(shingles, run_hash(words, start, length)) >= 0:
             known = True
         elif held_out.ngram >= 3:
             continue
-        if left >= held_out.ngram and _place(runs, run_hash(words, start, held_out.ngram)) >= 0:
+        length = _span(heads, start, held_out.ngram, spaced)
+        if length >= 0 and _place(runs, run_hash(words, start, length)) >= 0:
             return True
-        if left >= held_out.contained and _place(shorts, run_hash(words, start, held_out.contained)) >= 0:
+        length = _span(heads, start, held_out.contained, spaced)
+        if length >= 0 and _place(shorts, run_hash(words, start, length)) >= 0:
             return True
-    return known and _near_by_shingles(words, size, held_out, shared, own)
+    return known and _near_by_shingles(words, heads, spaced, held_out, shared, own)
 
 
 @kernel
-def _near_by_shingles(words, size, held_out, shared, own):
+def _near_by_shingles(words, heads, spaced, held_out, shared, own):
     """Whether a held-out prompt is the same, near by Jaccard, or stands in the row diluted: by the very counts."""
     total = 0
-    for start in range(words.size - size + 1):
-        own[total] = run_hash(words, start, size)
-        total += 1
+    for start in range(max(words.size, 1)):
+        length = _shingle(heads, start, spaced)
+        if length >= 0:
+            own[total] = run_hash(words, start, length)
+            total += 1
     own[:total].sort()
     places, numbers, starts, prompts = held_out.shingles
     distinct, found = 0, False

@@ -4,6 +4,7 @@ Words come as `kernels.Tokens`: the hashes of all texts in one array, where each
 """
 
 import numpy as np
+from numba.extending import register_jitable
 
 from stillhouse.datasets import greedy
 from stillhouse.datasets.hashing import MIX_FIRST, MIX_SECOND, SECOND_STEP, STEP
@@ -13,7 +14,9 @@ _FIRST, _SECOND = np.uint64(MIX_FIRST), np.uint64(MIX_SECOND)
 _STEPS = (np.uint64(STEP), np.uint64(SECOND_STEP))
 _29, _30, _27, _31, _32 = (np.uint64(bits) for bits in (29, 30, 27, 31, 32))
 
-choose = kernel(greedy.choose)
+for part in (greedy.bits_apart, greedy.similarity_of):
+    register_jitable(part)  # what `choose` calls is compiled with it
+choose, sketches = kernel(greedy.choose), kernel(greedy.sketches)
 
 
 @kernel

@@ -20,7 +20,7 @@ LEFT_OUT = -1
 
 _SPACE, _LETTER, _DIGIT, _UNDERSCORE, _SYMBOL, _PUNCTUATION = range(6)
 _COMMA, _DOT, _SHARP, _HYPHEN, _CLOSING = (ord(char) for char in ",.#-)")
-_APOSTROPHE, _BACKTICK, _BLANK = (ord(char) for char in "'` ")
+_APOSTROPHE, _BACKTICK, _BLANK, _TAB, _RETURN, _LINE = (ord(char) for char in "'` \t\r\n")
 _UNKNOWN = 255
 
 
@@ -112,11 +112,27 @@ def _shortens(text, size, at, words):
 
 
 @kernel
+def _break_end(text, size, at):
+    """Where a word goes on that a hyphen before `at` breaks at a line's end; 0 where none does."""
+    lines = 0
+    while at < size and (text[at] == _BLANK or text[at] == _TAB or text[at] == _RETURN or text[at] == _LINE):
+        lines += text[at] == _LINE
+        at += 1
+    return at if lines == 1 and at < size and _CLASSES[text[at]] == _LETTER else 0
+
+
+@kernel
 def _folded(text, size, out):
-    """Length of `text` in `out` without apostrophes, "it's" spelt out: the rest of `text.tokens`' folding."""
-    length = 0
+    """Length of `text` in `out`: no apostrophes, "it's" spelt out, broken words whole; as `text.tokens` folds."""
+    length = after = 0
     for at in range(size):
         byte = text[at]
+        if at < after:
+            continue
+        if byte == _HYPHEN and at and _CLASSES[text[at - 1]] == _LETTER:
+            after = _break_end(text, size, at + 1)
+            if after:
+                continue
         if byte != _APOSTROPHE and byte != _BACKTICK:
             out[length] = byte
             length += 1

@@ -31,7 +31,7 @@ def level_texts(batch: Batch, order: Order) -> pa.StringArray | None:
     if not columns or not isinstance(order, Curriculum):
         return None
     if columns != ("metadata",):
-        return batch.column(columns[0])
+        return batch.column(columns[0]).cast(pa.string())  # scores are numbers
     values = (metadata_value(text, order.by.removeprefix(_METADATA)) for text in batch.strings("metadata").to_pylist())
     return pa.array([_text(value) for value in values], pa.string())
 

@@ -3,16 +3,18 @@
 Five tests, the strongest that hits is told: `identical` normal form; a shared run of words (`ngram`); Jaccard of 3-word
 `shingles`; `dilution`: most shingles of a longer held-out prompt stand in the row, with other words among them;
 Jaccard of `content` words. The last is for short everyday prompts, where a changed opening ("What's ..." for
-"Tell me ...") leaves few shingles in common and no long run.
+"Tell me ...") leaves few shingles in common and no long run. In Chinese and Japanese, where every character is a token,
+two characters count as a word in all bounds that are told in words, shingles too.
 
 `HeldOut.judge` is the truth for one text. Where there are many, a kernel first clears those that cannot be near to
 any held-out prompt, by hashes of the same features.
 """
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import accumulate, chain
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -23,7 +25,7 @@ from stillhouse.datasets import kernels, leak_index
 from stillhouse.datasets.hashing import SHINGLE, run_hashes, word_hash, word_hashes
 from stillhouse.datasets.kernels import Tokens
 from stillhouse.datasets.rows import Prompt
-from stillhouse.datasets.text import runs, words
+from stillhouse.datasets.text import Shingle, is_unspaced, runs, words
 from stillhouse.study.datasets import Decontaminate
 
 # A held-out prompt shorter than the n-gram still counts as shared when the row holds all of it.
@@ -43,7 +45,12 @@ _FRAME_WORDS = (
     "outline paragraph please provide quick say sentence sentences short show simple step steps suggest summarise "
     "summarize tell through walk write"
 )
-_FRAME = frozenset(_FRAME_WORDS.split())
+# The same in Chinese, and the letters of Japanese grammar; a character of theirs tells as little as such a word.
+_FRAME_CHARACTERS = (
+    "的了是在有和与或也就不我你您他她它们这那哪里什么吗呢吧怎样为请用一个句话写说给把被让如何能可以会要出关于解释"
+)
+_HIRAGANA = map(chr, range(0x3041, 0x3097))
+_FRAME = frozenset([*_FRAME_WORDS.split(), *_FRAME_CHARACTERS, *_HIRAGANA])
 _VOWELS = frozenset("aeiouy")
 
 
@@ -85,20 +92,46 @@ def _undoubled(stem: str) -> str:
     return stem[:-1] if len(stem) > 3 and stem[-1] == stem[-2] and stem[-1] not in _VOWELS else stem
 
 
+def _halves(token: str) -> int:
+    """What a token counts in halves of a word."""
+    return 1 if is_unspaced(token) else 2
+
+
+def _spans(listed: Sequence[str], size: int) -> set[Shingle]:
+    """From every token on the fewest that count `size` words, where so many follow: `text.runs`, with its characters."""
+    halves = [*map(_halves, listed)]
+    if sum(halves) == 2 * len(halves):
+        return runs(listed, size)
+    sums = [0, *accumulate(halves)]
+    ends = (bisect_left(sums, before + 2 * size) for before in sums[:-1])
+    return {tuple(listed[start:end]) for start, end in enumerate(ends) if end < len(sums)}
+
+
+def _first(listed: Sequence[str], size: int) -> Shingle:
+    """The fewest tokens at the beginning that count `size` words; there have to be so many."""
+    sums = [0, *accumulate(map(_halves, listed))]
+    return tuple(listed[: bisect_left(sums, 2 * size)])
+
+
 class _Features:
     """What is compared of one text: sets of word runs, of shingles and of content words."""
 
     def __init__(self, text: str, ngram: int) -> None:
         self.words = words(text)
         self.normal = " ".join(self.words)
-        self.runs = frozenset(runs(self.words, ngram))
-        self.shingles = frozenset(runs(self.words, min(SHINGLE, len(self.words))))
+        self.size = sum(map(_halves, self.words)) / 2
+        self.runs = frozenset(_spans(self.words, ngram))
+        self.shingles = frozenset(_spans(self.words, SHINGLE) or {tuple(self.words)})
         self.content = _content_of(self.words)
 
     @property
     def long(self) -> bool:
         """Whether the prompt is long enough to be looked for in a diluted form."""
-        return len(self.words) >= MIN_DILUTED_WORDS
+        return self.size >= MIN_DILUTED_WORDS
+
+    def short(self, ngram: int) -> bool:
+        """Whether the prompt is too short for an n-gram, but long enough to be looked for as a whole."""
+        return MIN_CONTAINED_WORDS <= self.size < ngram
 
 
 class HeldOut:
@@ -106,12 +139,19 @@ class HeldOut:
 
     Args:
         prompts: the held-out prompts; hits name them by their place in this list, equally near ones by the first.
+            Of a conversation every turn of the user is looked for too that has `MIN_CONTAINED_WORDS`.
         settings: the study's bounds; a bound that is null turns its test off.
     """
 
     def __init__(self, prompts: Sequence[Prompt], settings: Decontaminate) -> None:
         self.settings = settings
-        self._features = [_Features(prompt.text, settings.ngram) for prompt in prompts]
+        self._features: list[_Features] = []
+        self._prompts: list[int] = []
+        for number, prompt in enumerate(prompts):
+            whole, *turns = (_Features(text, settings.ngram) for text in prompt.turns)
+            own = [whole, *(one for one in turns if one.size >= MIN_CONTAINED_WORDS)]
+            self._features += own
+            self._prompts += [number] * len(own)
         self._runs = _holders(one.runs for one in self._features)
         self._shingles = _holders(one.shingles for one in self._features)
         self._stems = _holders(one.content for one in self._features)
@@ -133,7 +173,10 @@ class HeldOut:
             judged = self.judge(texts[place].as_py())
             if judged is not None:
                 found[rows[place]] = max(judged, found.get(rows[place], judged))
-        return [Hit(row, -number, _TESTS[test], round(near, 4)) for row, (test, near, number) in sorted(found.items())]
+        return [
+            Hit(row, self._prompts[-number], _TESTS[test], round(near, 4))
+            for row, (test, near, number) in sorted(found.items())
+        ]
 
     def _suspects(self, texts: pa.StringArray, words: Tokens | None) -> list[int]:
         if not kernels.worth(len(texts)):
@@ -143,7 +186,7 @@ class HeldOut:
         return kernels.suspects(words or kernels.tokens(texts), index).tolist()
 
     def judge(self, text: str) -> tuple[int, float, int] | None:
-        """Strength of the test, similarity and negated number of the nearest held-out prompt, None when none is near.
+        """Strength of the test, similarity and negated number of the nearest held-out text, None when none is near.
 
         The number is negated, so that the largest of several is the strongest, nearest and first.
         """
@@ -168,9 +211,13 @@ class HeldOut:
         yield from self._near_by_content(row)
 
     def _near_by_content(self, row: _Features) -> Iterator[tuple[int, float, int]]:
-        found = [self._stems[stem] for stem in row.content if stem in self._stems]
-        shared = np.bincount(np.array([*chain.from_iterable(found)], np.int64), minlength=len(self._features))
-        for number in np.flatnonzero(shared >= MIN_CONTENT_WORDS).tolist():
+        stems = [stem for stem in row.content if stem in self._stems]
+        found = [self._stems[stem] for stem in stems]
+        numbers = np.array([*chain.from_iterable(found)], np.int64)
+        shared = np.bincount(numbers, minlength=len(self._features))
+        halves = np.repeat([*map(_halves, stems)], [*map(len, found)])
+        enough = np.bincount(numbers, halves, len(self._features)) >= 2 * MIN_CONTENT_WORDS
+        for number in np.flatnonzero(enough).tolist():
             both = int(shared[number])
             near = both / (len(row.content) + int(self._stem_counts[number]) - both)
             if near >= _bound(self.settings.content):
@@ -178,20 +225,19 @@ class HeldOut:
 
     def _contains(self, row: _Features, held_out: _Features) -> bool:
         """Whether the row holds the whole of a held-out prompt that is too short for an n-gram."""
-        short = MIN_CONTAINED_WORDS <= len(held_out.words) < self.settings.ngram
-        return short and f" {held_out.normal} " in f" {row.normal} "
+        return held_out.short(self.settings.ngram) and f" {held_out.normal} " in f" {row.normal} "
 
     @cached_property
     def _index(self) -> leak_index.Index:
         features, settings = self._features, self.settings
         # short prompts are looked for by their first words only: a superset of what holds all of them
-        short = (one.words for one in features if MIN_CONTAINED_WORDS <= len(one.words) < settings.ngram)
+        firsts = {_first(one.words, MIN_CONTAINED_WORDS) for one in features if one.short(settings.ngram)}
         stems = self._stems if settings.content is not None else {}
         return leak_index.Index(
             ngram=settings.ngram,
             runs=leak_index.open_table({_run_hash(run) for run in self._runs}),
             contained=MIN_CONTAINED_WORDS,
-            shorts=leak_index.open_table({_run_hash(own[:MIN_CONTAINED_WORDS]) for own in short}),
+            shorts=leak_index.open_table(map(_run_hash, firsts)),
             shingles=leak_index.table(self._shingles, {one: [_run_hash(one)] for one in self._shingles}),
             shingle_counts=np.array([len(one.shingles) for one in features], np.int64),
             threshold=_bound(settings.threshold),

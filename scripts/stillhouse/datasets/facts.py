@@ -90,6 +90,8 @@ class Facts:
     """Code of what a curriculum sorts by; -1 without."""
     form: np.ndarray
     """uint64 [rows, 2]: digest of the compared text's normal form; no columns where nothing is compared."""
+    settings: np.ndarray
+    """uint64: `Batch.settings`, in which rows must agree to be duplicates; 0 where they need not."""
     place: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     """Place in a total order that does not know in which order the rows were read."""
 

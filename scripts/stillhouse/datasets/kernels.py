@@ -17,6 +17,9 @@ from stillhouse.datasets import greedy, hashing, text
 WORTH = 2_000
 """Texts from which loading numba's kernels (about a second) pays."""
 
+WORTH_PAIRS = 20_000
+"""Pairs to be compared from which it pays."""
+
 
 def worth(count: int) -> bool:
     """Whether `count` texts are enough for the compiled kernels; below, numba is not even imported."""
@@ -144,12 +147,35 @@ def shingle_sets(words: Tokens) -> ShingleSets:
 
 
 def choose(
-    order: np.ndarray, groups: np.ndarray, shingles: ShingleSets, threshold: float
+    order: np.ndarray, groups: np.ndarray, shingles: ShingleSets, threshold: float, asks: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`greedy.choose`, compiled where there are many rows."""
-    loop = _compiled().choose if worth(len(order)) else greedy.choose
-    begins = np.concatenate([[0], np.bincount(groups[groups >= 0])]).astype(np.int64).cumsum()
-    return loop(order, groups, begins, shingles.values, shingles.starts, threshold)
+    """`greedy.choose` of some rows, compiled where many meet.
+
+    Args:
+        order: int64, the numbers of the rows in `groups` and `shingles`, in the order in which they are taken.
+        groups: int64[n, bands], the group in which each row meets others, -1 for none.
+        shingles: of all n rows.
+        threshold: Jaccard similarity from which two rows are too similar.
+        asks: which rows of `order` may go, the others being the reasons; None: all are both.
+
+    Returns:
+        For each row of `order` the row by which it goes (its number; -1: it stays), and how similar (0 to 1).
+    """
+    sizes = np.bincount(groups[groups >= 0])
+    many = worth(len(order)) or int((sizes * (sizes - 1)).sum()) > 2 * WORTH_PAIRS
+    own = _compiled() if many else greedy
+    words = 1 << int(np.clip(len(shingles.values) // max(16 * len(groups), 1), 4, 63)).bit_length() - 1
+    kept, near = own.choose(
+        groups[order],
+        np.concatenate([[0], sizes]).astype(np.int64).cumsum(),
+        shingles.values,
+        np.stack([shingles.starts[order], shingles.starts[order + 1]], axis=1),
+        own.sketches(shingles.values, shingles.starts, words)[order],
+        np.ones(len(order), np.bool_) if asks is None else asks,
+        np.ones(len(order), np.bool_) if asks is None else ~asks,
+        threshold,
+    )
+    return np.where(kept >= 0, order[kept], -1), near
 
 
 def suspects(words: Tokens, held_out: Any) -> np.ndarray:

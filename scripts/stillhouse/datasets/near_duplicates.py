@@ -57,12 +57,13 @@ class Signatures:
         """Bytes that the signatures take."""
         return sum(part.nbytes for part in (*self._rows, *self._bands))
 
-    def pairs(self, texts: Texts, alive: np.ndarray | None = None) -> "Pairs":
+    def pairs(self, texts: Texts, alive: np.ndarray | None = None, apart: np.ndarray | None = None) -> "Pairs":
         """What may be similar, with the shingles that decide it.
 
         Args:
             texts: asked once for the texts of all rows that met another.
             alive: one bool for every row added; the others, lost since they were added, are left out.
+            apart: uint64 for every row added; rows in which it differs do not meet.
         """
         rows = np.concatenate(self._rows) if self._rows else np.empty(0, np.int64)
         chosen = None if alive is None else alive[rows]
@@ -70,7 +71,8 @@ class Signatures:
         meetings = []
         for band in range(self.banding.bands):
             column = np.concatenate([part[:, band] for part in self._bands]) if self._bands else np.empty(0, np.uint64)
-            meetings.append(_meetings(rows, column if chosen is None else column[chosen]))
+            column = column if chosen is None else column[chosen]
+            meetings.append(_meetings(rows, column if apart is None else column ^ apart[rows]))
         proposed = np.zeros(self._count, bool)
         for met in meetings:
             proposed[met.rows] = True
@@ -152,5 +154,5 @@ def keep_first(pairs: Pairs, order: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     places = np.searchsorted(pairs.rows, order).clip(max=len(pairs.rows) - 1)
     taken = places[pairs.rows[places] == order]
     kept, near = kernels.choose(taken, pairs.groups, pairs.shingles, pairs.threshold)
-    dropped = taken[kept[taken] >= 0]
-    return pairs.rows[dropped], pairs.rows[kept[dropped]], near[dropped]
+    gone = kept >= 0
+    return pairs.rows[taken[gone]], pairs.rows[kept[gone]], near[gone]

@@ -45,6 +45,7 @@ class Scan:
     levels: Vocabulary
     signatures: Signatures | None
     grouping: Signatures | None
+    """By which prompts are told that may not stand in different splits; they may be `signatures`."""
     hits: list[Hit] = field(default_factory=list)
     rich: bool = False
     """Whether any message holds more than a role and a text."""
@@ -62,6 +63,7 @@ class _Seen:
     asked: np.ndarray
     times: np.ndarray
     form: np.ndarray
+    settings: np.ndarray
     bands: np.ndarray | None
     """Signatures of the rows that are left, and those by which prompts are grouped."""
     groups: np.ndarray | None
@@ -107,15 +109,17 @@ class Scanner:
         """Columns of answers.parquet that the scan reads."""
         own = [column for filters in self.filters for one in filters for column in one.columns]
         more = (*repeat_columns(self._dataset.repeats), *level_columns(self._dataset.order))
-        return tuple(dict.fromkeys([*ALWAYS_READ, *FORMATS[self._dataset.format].columns, *own, *more]))
+        near = self._dataset.near_duplicates
+        tools = ("tools",) if near and near.over != "answer" else ()
+        return tuple(dict.fromkeys([*ALWAYS_READ, *FORMATS[self._dataset.format].columns, *own, *more, *tools]))
 
     def scan(self, answers: Answers, threads: int) -> Scan:
         """Facts of all rows; raises `InputError` where a row cannot be used."""
         near = self._dataset.near_duplicates
         splits = self._dataset.split.train < 1.0
         signatures = Signatures(near.threshold, near.permutations) if near else None
-        grouped = splits and (near is None or near.over != "prompt")
-        grouping = Signatures(GROUPING_THRESHOLD, 128) if grouped else None
+        shared = near is not None and near.over == "prompt" and near.threshold <= GROUPING_THRESHOLD
+        grouping = (signatures if shared else Signatures(GROUPING_THRESHOLD, 128)) if splits else None
         found = Scan(
             _no_facts(answers, compared=near is not None), self.fates, [[0] * len(own) for own in self.filters],
             self.filters, Vocabulary(), Vocabulary(), signatures, grouping,
@@ -136,6 +140,7 @@ class Scanner:
         near = self._dataset.near_duplicates
         source = self._dataset.sources[batch.source]
         compared = _compared_tokens(batch, near.over) if near else None
+        apart = batch.settings if near and near.over != "answer" else np.zeros(len(batch), np.uint64)
         return _Seen(
             keys=prompt_keys(batch.strings("prompt_id")),
             sample=batch.column("sample").fill_null(0).to_numpy(zero_copy_only=False),
@@ -144,9 +149,10 @@ class Scanner:
             words=batch.counts("answer").words,
             asked=batch.prompt_words,
             times=times_of(batch, source, self._dataset.repeats),
-            form=normal_digests(compared) if compared else np.zeros((len(batch), 0), np.uint64),
+            form=(normal_digests(compared) if compared else np.zeros((len(batch), 0), np.uint64)) ^ apart[:, None],
+            settings=apart,
             bands=signatures.bands_of(compared.take(alive)) if signatures and compared else None,
-            groups=grouping.bands_of(batch.prompt_tokens.take(alive)) if grouping else None,
+            groups=grouping.bands_of(batch.prompt_tokens.take(alive)) if grouping not in (None, signatures) else None,
             hits=self._hits(batch, alive),
             rich=batch.rich or self._form.calls(batch),
         )
@@ -175,7 +181,7 @@ class Scanner:
     def _enter(self, found: Scan, batch: Batch, seen: _Seen, rows: slice) -> None:
         """Enter a batch, in file order."""
         facts = found.facts
-        for name in ("keys", "sample", "fate", "words", "asked", "times", "form"):
+        for name in ("keys", "sample", "fate", "words", "asked", "times", "form", "settings"):
             getattr(facts, name)[rows] = getattr(seen, name)
         facts.source[rows] = batch.source
         facts.category[rows] = found.categories.encode(batch.column("category"))
@@ -200,5 +206,6 @@ def _no_facts(answers: Answers, compared: bool) -> Facts:
         fate=np.zeros(rows, np.int16),
         times=np.ones(rows),
         form=np.zeros((rows, 2 if compared else 0), np.uint64),
+        settings=np.zeros(rows, np.uint64),
         **integers,
     )

@@ -12,6 +12,7 @@ from stillhouse.datasets.filters.panel import verdict_of
 from stillhouse.datasets.formats import FORMATS
 from stillhouse.datasets.near_duplicates import keep_first
 from stillhouse.datasets.scan import Scan, compared_text
+from stillhouse.datasets.scores import QUALITY
 from stillhouse.datasets.sources import IDENTITY, Answers, in_threads
 from stillhouse.datasets.ties import first_of, settle
 from stillhouse.study.datasets import Dataset, NearDuplicates
@@ -64,7 +65,7 @@ def drop_duplicates(scan: Scan, answers: Answers, settings: NearDuplicates, foun
     facts.fate[rows[gone]] = scan.fates.number("duplicates", "exact_duplicate")
     if scan.signatures is None:
         return
-    pairs = scan.signatures.pairs(Texts(answers, settings.over, threads), facts.alive)
+    pairs = scan.signatures.pairs(Texts(answers, settings.over, threads), facts.alive, facts.settings)
     found.proposed = len(pairs.rows)
     near, kept, similarity = keep_first(pairs, order[facts.alive[order]])
     found.add(near, kept, similarity)
@@ -72,11 +73,13 @@ def drop_duplicates(scan: Scan, answers: Answers, settings: NearDuplicates, foun
 
 
 def _preference(facts: Facts, answers: Answers, settings: NearDuplicates) -> list[np.ndarray]:
-    """What of two alike rows decides before their order: nothing, the longer answer, or the clearer win."""
+    """What of two alike rows decides before their order: nothing, the longer answer, the better score, the clearer win."""
     if settings.keep == "first":
         return []
     if settings.keep == "longest":
         return [-facts.words]
+    if settings.keep == "quality":
+        return [-_scores(facts, answers)]
     margins = np.zeros(len(facts), np.int64)
     for batch in answers.batches(("prompt_id", "transcript"), facts.alive):
         first = answers.rows_of(batch).start
@@ -84,6 +87,15 @@ def _preference(facts: Facts, answers: Answers, settings: NearDuplicates) -> lis
             verdict = verdict_of(batch.row(row))
             margins[first + row] = 0 if verdict is None or verdict.margin is None else verdict.margin
     return [-margins]
+
+
+def _scores(facts: Facts, answers: Answers) -> np.ndarray:
+    """float64: the score of every row that is left; below all of them where there is none."""
+    scores = np.full(len(facts), -np.inf)
+    for batch in answers.batches(("prompt_id", QUALITY), facts.alive):
+        found = batch.column(QUALITY).fill_null(-np.inf)
+        scores[answers.rows_of(batch)] = found.to_numpy(zero_copy_only=False)
+    return scores
 
 
 def drop_leaks(scan: Scan) -> list[int]:

@@ -3,13 +3,14 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from stillhouse.datasets.batches import AnswerFile, Batch, open_answers
+from stillhouse.datasets.scores import Scores
 from stillhouse.errors import InputError
 from stillhouse.study.datasets import Source
 
@@ -23,22 +24,37 @@ IDENTITY = ("prompt_id", "set", "id", "sample")
 
 @dataclass(frozen=True)
 class Answers:
-    """The sources in the study's order, the answers of each, and the first row of each among all."""
+    """The sources in the study's order, the answers of each with their scores, and the first row of each among all."""
 
     sources: tuple[Source, ...]
     paths: tuple[Path, ...]
     starts: tuple[int, ...]
+    scores: Mapping[str, Scores] = field(default_factory=dict)
+    """By generation; a source without scores has null for all."""
 
     @classmethod
-    def of(cls, sources: list[Source], answers: Mapping[str, Path], columns: tuple[str, ...]) -> "Answers":
-        """Open every source's file once; raises `InputError` where one is missing or lacks `columns`."""
+    def of(
+        cls,
+        sources: list[Source],
+        answers: Mapping[str, Path],
+        columns: tuple[str, ...],
+        quality: Mapping[str, Path] | None = None,
+    ) -> "Answers":
+        """Open every source's file once; raises `InputError` where one is missing or lacks `columns`.
+
+        `quality` is quality.parquet by generation; a source that is filtered by scores needs its own.
+        """
+        paths_of_scores = quality or {}
         paths, starts = [], [0]
         for number, source in enumerate(sources):
             if source.generation not in answers:
                 raise InputError(f"source {number + 1}: no answers were given for generation {source.generation!r}")
+            if source.generation not in paths_of_scores and any(one.quality for one in source.filters):
+                raise InputError(f"source {number + 1}: no scores were given for generation {source.generation!r}")
             paths.append(Path(answers[source.generation]))
             starts.append(starts[-1] + open_answers(paths[-1], columns).rows)
-        return cls(tuple(sources), tuple(paths), tuple(starts))
+        scores = {name: Scores(Path(path)) for name, path in paths_of_scores.items()}
+        return cls(tuple(sources), tuple(paths), tuple(starts), scores)
 
     @property
     def rows(self) -> int:
@@ -50,7 +66,7 @@ class Answers:
         for number, (source, path) in enumerate(zip(self.sources, self.paths, strict=True)):
             own = None if wanted is None else wanted[self.starts[number] : self.starts[number + 1]]
             if own is None or own.any():
-                file: AnswerFile = open_answers(path, columns)
+                file: AnswerFile = open_answers(path, columns, scores=self.scores.get(source.generation))
                 yield from file.batches(number, source.generation, wanted=own)
 
     def rows_of(self, batch: Batch) -> slice:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
 
 from stillhouse.errors import CallError, EvaluationError, InputError
 from stillhouse.llm.client import Client
@@ -93,7 +94,9 @@ def check_failed(judges: Iterable[str], failed: Iterable[str]) -> None:
 
 def render(text: str, name: str, **values: object) -> list[Message]:
     """One user message out of a Jinja template; raises `InputError` naming the template when it is wrong."""
-    environment = Environment(undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True)
+    environment = SandboxedEnvironment(
+        undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+    )
     try:
         content = environment.from_string(text).render(**values)
     except TemplateError as error:

@@ -46,3 +46,13 @@ class CheckSettings(Section):
     judges: list[str] = Field(min_length=1)
     limit: int | None = Field(None, ge=1)
     sampling: Sampling
+
+
+class ScoreSettings(Section):
+    """How one model scores answers; more than `max_unscored` of them without a score stop the job."""
+
+    judge: str
+    scale: tuple[int, int]
+    repeats: int = Field(1, ge=1)
+    sampling: Sampling
+    max_unscored: float = Field(ge=0.0, le=1.0)

@@ -45,7 +45,7 @@ def read_verdict(call: Call, rubric: Rubric) -> RubricVerdict:
     if call.truncated:
         return RubricVerdict("truncated: the reply reached max_tokens")
     try:
-        found = _one_verdict(without_reasoning(call.text), rubric)
+        found = one_verdict(without_reasoning(call.text), rubric)
         return RubricVerdict(found) if isinstance(found, str) else score_parts(*found, rubric)
     except AmbiguousError as error:
         return RubricVerdict(f"ambiguous: {error}")
@@ -53,8 +53,8 @@ def read_verdict(call: Call, rubric: Rubric) -> RubricVerdict:
         return RubricVerdict("no JSON object with the rubric's components: it is nested too deep")
 
 
-def _one_verdict(text: str, rubric: Rubric) -> Parts | str:
-    """The only verdict in `text`, or why there is none."""
+def one_verdict(text: str, rubric: Rubric) -> Parts | str:
+    """The only verdict in `text`, or why there is none. Raises `AmbiguousError` for two that differ."""
     names = {normal(name) for name in rubric.components}
     for place in (*FENCE.findall(text), text):
         inside, open_end = spans(place)

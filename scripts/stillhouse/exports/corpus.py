@@ -1,5 +1,8 @@
 """Conversations and texts that every form of an export must read alike."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from stillhouse.llm.weights import PARITY_TEXT, PROBE_CHATS, PROBE_TEXTS
 
 ODD_CONTENTS = (
@@ -43,6 +46,48 @@ def conversations() -> list[list[dict[str, str]]]:
         ]
     chats.append([{"role": ("user", "assistant")[turn % 2], "content": f"turn {turn}"} for turn in range(9)])
     return chats
+
+
+@dataclass(frozen=True)
+class Special:
+    """A conversation that Ollama's template language cannot always lay out, and what it is about."""
+
+    kind: str
+    turns: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+
+
+REASONING, REPEATED, TOOLS, LATE_SYSTEM = "reasoning", "repeated turns", "tools", "late system turns"
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "clock",
+        "description": "Tells the time.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+def special_conversations() -> list[Special]:
+    """Earlier turns with reasoning as datasets of format `reasoning` write it, tools, turns of one role in a row."""
+    ask, again = {"role": "user", "content": "What is 2+2?"}, {"role": "user", "content": "And 3+3?"}
+    thoughts = ("Two and two.", "", "Line one.\n\nLine two.", "It </thinks> so.")
+    answers = [{"role": "assistant", "content": f"<think>\n{thought}\n</think>\n\n4"} for thought in thoughts]
+    plain, system = {"role": "assistant", "content": "4"}, {"role": "system", "content": "Be brief."}
+    call = {"id": "a1b2c3d4e", "type": "function", "function": {"name": "clock", "arguments": {"city": "Rome"}}}
+    called = {"role": "assistant", "content": "", "tool_calls": [call]}
+    told = {"role": "tool", "content": "Noon.", "tool_call_id": "a1b2c3d4e", "name": "clock"}
+    return [
+        *(Special(REASONING, [ask, answer, again]) for answer in answers),
+        Special(REASONING, [system, ask, answers[0], again, answers[1], ask]),
+        Special(REPEATED, [ask, again]),
+        Special(REPEATED, [system, ask, plain, again, ask]),
+        Special(REPEATED, [ask, plain, plain, again]),
+        Special(TOOLS, [ask], [TOOL]),
+        Special(TOOLS, [ask, called, told], [TOOL]),
+        Special(TOOLS, [ask, called, told, told, plain, again]),
+        Special(LATE_SYSTEM, [ask, plain, system, again]),
+    ]
 
 
 def texts() -> list[str]:

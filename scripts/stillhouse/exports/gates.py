@@ -2,28 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
-from jinja2 import TemplateError
-from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from stillhouse.errors import ExportError
-from stillhouse.exports.corpus import conversations, texts
-from stillhouse.exports.ollama import Chat, Modelfile, parse_modelfile, render_by_ollama
+from stillhouse.exports.chat_template import REFUSALS, Chat, render_chat
+from stillhouse.exports.corpus import conversations, special_conversations, texts
 from stillhouse.llm.weights import load_tokenizer
 from stillhouse.provenance.files import read_json
-
-SMOKE_PROMPTS = (
-    "Hello",
-    "What is two plus two?",
-    "Say yes or no: is water wet?",
-    "Name one colour.",
-    "Should we move the office in March?",
-    "Thank you, goodbye.",
-)
 
 
 @dataclass(frozen=True)
@@ -36,19 +25,30 @@ class Vocabulary:
     """Every token at which llama.cpp ends an answer (end of sequence, of turn, of message), by id."""
     eos: int
     bos: int
+    adds_bos: bool = False
+    """Whether llama.cpp itself puts the opening token before every text."""
 
     @property
     def template(self) -> str:
         """The chat template in the file, empty where there is none."""
         return self.metadata.get("tokenizer.chat_template", "")
 
-    def render(self, chat: Chat) -> str | None:
-        """A conversation by the embedded template, with the opening of the answer; None where it refuses such turns."""
-        texts = {"bos_token": self.tokens[self.bos] if self.bos >= 0 else "", "eos_token": self.tokens[self.eos]}
+    def must_send(self, chat: Chat, tools: list[dict[str, Any]] | None = None, today: str = "") -> str:
+        """As `render`, without the opening token where llama.cpp adds it itself; raises `ExportError` where refused."""
+        bos, eos = self.tokens[self.bos] if self.bos >= 0 else "", self.tokens[self.eos]
+        text = render_chat(self.template, chat, tools, bos, eos, today)
+        return text.removeprefix(bos) if self.adds_bos else text
+
+    def sent(self, chat: Chat, tools: list[dict[str, Any]] | None = None, today: str = "") -> str | None:
+        """As `must_send`; None where the template refuses such turns."""
         try:
-            return str(Jinja2ChatFormatter(template=self.template, **texts)(messages=chat).prompt)  # type: ignore[arg-type]
-        except (TemplateError, ValueError):
+            return self.must_send(chat, tools, today)
+        except ExportError:
             return None
+
+    def render(self, chat: Chat, tools: list[dict[str, Any]] | None = None) -> str | None:
+        """A conversation by the embedded template, with the opening of the answer; None where it refuses such turns."""
+        return replace(self, adds_bos=False).sent(chat, tools)
 
 
 @contextmanager
@@ -66,14 +66,16 @@ def read_vocabulary(llama: llama_cpp.Llama) -> Vocabulary:
     vocabulary = llama_cpp.llama_model_get_vocab(llama.model)
     tokens = [llama._model.token_get_text(token) for token in range(llama.n_vocab())]
     ends = {token: text for token, text in enumerate(tokens) if llama_cpp.llama_vocab_is_eog(vocabulary, token)}
-    return Vocabulary(dict(llama.metadata), tokens, ends, llama.token_eos(), llama.token_bos())
+    adds_bos = bool(llama_cpp.llama_vocab_get_add_bos(vocabulary))
+    return Vocabulary(dict(llama.metadata), tokens, ends, llama.token_eos(), llama.token_bos(), adds_bos)
 
 
 def check_gguf(folder: Path, gguf: Path) -> dict[str, Any]:
     """Hold a GGUF to the model folder that it was made from; facts: texts and conversations compared, end tokens.
 
     Compared are every token of the vocabulary, the ids of `corpus.texts` and of every rendered conversation, the
-    rendered bytes of `corpus.conversations`, and the end tokens. Raises `ExportError` naming the first difference.
+    rendered bytes of `corpus.conversations` and `corpus.special_conversations`, and the end tokens. Raises `ExportError`
+    naming the first difference.
     """
     tokenizer = load_tokenizer(folder)
     with open_vocabulary(gguf) as llama:
@@ -81,12 +83,13 @@ def check_gguf(folder: Path, gguf: Path) -> dict[str, Any]:
         _check_tokens(tokenizer.get_vocab(), vocabulary, gguf)
         _check_ends(folder, tokenizer, vocabulary, gguf)
         rendered = []
-        for chat in conversations():
+        special = [(one.turns, one.tools) for one in special_conversations()]
+        for chat, tools in [*((chat, None) for chat in conversations()), *special]:
             try:
-                ours = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-            except TemplateError:  # templates may refuse a system turn
+                ours = tokenizer.apply_chat_template(chat, tools=tools, tokenize=False, add_generation_prompt=True)
+            except REFUSALS:  # a system turn or tools, say
                 ours = None
-            _same(ours, vocabulary.render(chat), f"the chat templates of {folder} and {gguf}", chat)
+            check_same(ours, vocabulary.render(chat, tools), f"the chat templates of {folder} and {gguf}", chat)
             rendered += [ours] if ours is not None else []
         if not rendered:
             raise ExportError(f"the chat template of {folder} refuses every conversation")
@@ -122,7 +125,8 @@ def _check_ends(folder: Path, tokenizer: Any, theirs: Vocabulary, gguf: Path) ->
             raise ExportError(f"token {token} ends an answer in {folder}, but not in {gguf}")
 
 
-def _same(ours: str | None, theirs: str | None, what: str, chat: Chat) -> None:
+def check_same(ours: str | None, theirs: str | None, what: str, chat: Chat) -> None:
+    """Raise `ExportError`, naming `what` and the first difference, unless a chat is laid out alike (None: refused)."""
     if ours == theirs:
         return
     if ours is None or theirs is None:
@@ -133,47 +137,4 @@ def _same(ours: str | None, theirs: str | None, what: str, chat: Chat) -> None:
     raise ExportError(
         f"{what} lay out a conversation of {len(chat)} turns differently, from character {place} on: "
         f"{ours[cut]!r} against {theirs[cut]!r}"
-    )
-
-
-def check_modelfile(modelfile: Path) -> dict[str, Any]:
-    """Hold a Modelfile to the GGUF beside it that it runs; facts: conversations compared, stops.
-
-    Read as Ollama reads it. Raises `ExportError` when that GGUF is not there, when an end token of the GGUF is no
-    stop, or when the template lays out a conversation of the corpus differently from the template in the GGUF.
-    """
-    parsed = parse_modelfile(modelfile.read_text(encoding="utf-8"))
-    gguf = modelfile.parent / parsed.source
-    if not gguf.is_file():
-        raise ExportError(f"{modelfile} runs {parsed.source}, which is not there")
-    with open_vocabulary(gguf) as llama:
-        vocabulary = read_vocabulary(llama)
-    missing = [text for text in vocabulary.ends.values() if text not in parsed.stops]
-    if missing or not parsed.stops:
-        raise ExportError(f"{modelfile} has no stop for {', '.join(missing) or 'any token'}: answers would not end")
-    chats = conversations()
-    for chat in chats:
-        ours = vocabulary.render(chat)
-        _same(ours, render_by_ollama(parsed.template, chat), f"the template in {gguf.name} and {modelfile}", chat)
-    return {"conversations": len(chats), "stops": sorted(parsed.stops)}
-
-
-def check_endings(gguf: Path, modelfile: Modelfile, max_tokens: int) -> dict[str, Any]:
-    """Let a GGUF answer `SMOKE_PROMPTS` greedily, as Ollama would ask, until one answer ends by itself.
-
-    Facts: answers tried, tokens of the one that ended. Raises `ExportError` when none ends within `max_tokens`.
-    """
-    llama = llama_cpp.Llama(str(gguf), n_ctx=max_tokens + 256, n_threads=1, n_threads_batch=1, verbose=False)
-    try:
-        for tried, prompt in enumerate(SMOKE_PROMPTS, start=1):
-            llama.reset()
-            text = render_by_ollama(modelfile.template, [{"role": "user", "content": prompt}])
-            ids = llama.tokenize(text.encode(), add_bos=False, special=True)
-            done: Any = llama.create_completion(ids, max_tokens=max_tokens, temperature=0.0, stop=list(modelfile.stops))
-            if done["choices"][0]["finish_reason"] == "stop":
-                return {"tried": tried, "tokens": done["usage"]["completion_tokens"]}
-    finally:
-        llama.close()
-    raise ExportError(
-        f"{gguf}: none of {len(SMOKE_PROMPTS)} short prompts got an answer that ends in {max_tokens} tokens"
     )

@@ -6,12 +6,12 @@ Source: Ollama's parser and template packages (parser/parser.go and template/tem
 from dataclasses import dataclass
 
 from stillhouse.errors import ExportError
+from stillhouse.exports.chat_template import Chat
 from stillhouse.exports.go_template import render_go
 
 COMMANDS = (
     "from", "license", "template", "system", "adapter", "draft", "renderer", "parser", "parameter", "message", "requires",
 )  # fmt: skip
-Chat = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,17 @@ def render_by_ollama(template: str, chat: Chat) -> str:
     """
     if ".Messages" not in template:
         raise ExportError("the Modelfile's template does not range over .Messages")
-    messages: list[dict[str, str]] = []
-    for turn in chat:
-        if messages and messages[-1]["Role"] == turn["role"] != "tool":
-            messages[-1]["Content"] += f"\n\n{turn['content']}"
-        else:
-            messages.append({"Role": turn["role"], "Content": turn["content"]})
+    messages = [{"Role": turn["role"], "Content": turn["content"]} for turn in joined(chat)]
     system = "\n\n".join(turn["content"] for turn in chat if turn["role"] == "system")
     return render_go(template, {"System": system, "Messages": messages, "Response": ""})
+
+
+def joined(chat: Chat) -> Chat:
+    """A conversation as templates see it: turns of one role that follow each other are one, but for those of tools."""
+    turns: Chat = []
+    for turn in chat:
+        if turns and turns[-1]["role"] == turn["role"] != "tool":
+            turns[-1] = {**turns[-1], "content": f"{turns[-1]['content']}\n\n{turn['content']}"}
+        else:
+            turns.append(turn)
+    return turns

@@ -54,11 +54,22 @@ class OpenAIBackend:
     """One model at one endpoint, `name` in the study.
 
     `slots` is this job's part of the model's concurrency (None: all of it), and with it of the other limits, so that
-    all jobs of a run together stay within them.
+    all jobs of a run together stay within them. `always` stands in the body of every request; `direct` goes past any
+    proxy of the environment, to a server of this job.
     """
 
-    def __init__(self, model: OpenAIModel, identity: dict[str, Any], *, name: str, slots: int | None = None) -> None:
+    def __init__(
+        self,
+        model: OpenAIModel,
+        identity: dict[str, Any],
+        *,
+        name: str,
+        slots: int | None = None,
+        always: dict[str, Any] | None = None,
+        direct: bool = False,
+    ) -> None:
         self.identity = identity
+        self._always = always or {}
         self.grammars, self.schemas = model.structured in TAKES_GBNF, model.structured in TAKES_SCHEMAS
         self._model, self._name = model, name
         self._secret = _key(model)
@@ -75,7 +86,7 @@ class OpenAIBackend:
             api_key=self._secret,
             max_retries=0,
             timeout=None,  # the whole try has one, in `_once`
-            http_client=openai.DefaultAioHttpClient(limits=room),
+            http_client=openai.DefaultAioHttpClient(limits=room, trust_env=not direct),
         )
         self._leaving = asyncio.Lock()
 
@@ -86,7 +97,8 @@ class OpenAIBackend:
         `LimitError` when the day's requests are used up.
         """
         tries = _Tries(self._health.answers)
-        body, tokens = json.dumps(body_of(request, self._model)).encode(), _estimate(request)
+        body = json.dumps({**body_of(request, self._model), **self._always}).encode()
+        tokens = _estimate(request)
         try:
             try:
                 return await self._try(body, tokens, tries), 1

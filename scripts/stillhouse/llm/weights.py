@@ -128,7 +128,7 @@ def quiet_transformers() -> Iterator[None]:
 def native_dtype() -> torch.dtype:
     """bf16 where the GPU or processor computes in it, else fp32 (bf16 without hardware is slower than fp32)."""
     if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.is_file() else set()
     return torch.bfloat16 if flags & {"avx512_bf16", "amx_bf16"} else torch.float32

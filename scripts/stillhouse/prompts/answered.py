@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from stillhouse.llm.reasoning import split_reasoning
 from stillhouse.prompts.flaws import Flaw
-from stillhouse.prompts.messages import Message, conversation, text_of
+from stillhouse.prompts.messages import Message, conversation, is_seen, text_of
 from stillhouse.prompts.rows import OWN_KEYS, SCHEMA, Row, RowMaker
 from stillhouse.provenance.digests import canonical_json, digest_text
 from stillhouse.provenance.files import atomic_path
@@ -66,13 +66,13 @@ def _taken_apart(fields: Row) -> tuple[list[Message], str, str | None]:
         *messages, last = messages
         response = _last_turn(last, response)
         reasoning = last.get("reasoning_content") if reasoning in (None, "") else reasoning
-    if not isinstance(response, str) or not response.strip():
+    if not isinstance(response, str) or not is_seen(response):
         found = "" if response is None or isinstance(response, str) else f", found {type(response).__name__}"
         raise Flaw("no_response", f'"response" is empty or missing; expected text{found}')
     if reasoning is not None and not isinstance(reasoning, str):
         raise Flaw("wrong_type", f"reasoning must be text, found {reasoning!r:.200}")
     split, given = split_reasoning(response), split_reasoning(reasoning or "")
-    if not split.answer:
+    if not is_seen(split.answer):
         raise Flaw("no_response", "nothing is left of the response without its reasoning")
     thoughts = dict.fromkeys(filter(None, (given.reasoning, given.answer, split.reasoning)))
     return messages, split.answer, "\n".join(thoughts) or None

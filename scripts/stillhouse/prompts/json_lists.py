@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stillhouse.prompts.flaws import DEEPEST, LONGEST, Flaw
 from stillhouse.prompts.lines import BYTE_ORDER_MARK, DAMAGED, damaged, open_bytes, read_block
-from stillhouse.prompts.records import Record, check_depth, flawed, read_json_lines
+from stillhouse.prompts.records import Record, check_depth, flawed, read_json_lines, single_keys
 
 BLOCK = 1 << 20
 SPACES = " \t\r\n"
@@ -95,7 +95,7 @@ class _Text:
         return self._text[self._place : self._place + 1000]
 
 
-_DECODER, _LENIENT = json.JSONDecoder(), json.JSONDecoder(strict=False)
+_DECODER, _LENIENT = json.JSONDecoder(object_pairs_hook=single_keys), json.JSONDecoder(strict=False)
 
 
 def _may_go_on(error: ValueError, text: str) -> bool:
@@ -117,6 +117,9 @@ def _scan(text: str, place: int) -> tuple[object, int]:
             raise
         _, end = _LENIENT.raw_decode(text, place)
         return Flaw("not_json", f"not JSON ({error.msg} within a text)"), end
+    except Flaw as flaw:
+        _, end = _LENIENT.raw_decode(text, place)
+        return flaw, end
     except RecursionError:
         raise Flaw("too_deep", f"nested deeper than {DEEPEST} levels; the list cannot be read on") from None
 

@@ -13,6 +13,8 @@ from stillhouse.prompts.flaws import LONGEST, Flaw
 
 GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_OTHER_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+"""Of encodings in which a line feed is no line's end; the longer ones begin as the shorter do, so they come first."""
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 """What reading a broken gzip file raises."""
 
@@ -47,7 +49,10 @@ def damaged(error: BaseException) -> Flaw:
 
 
 def read_lines(stream: BufferedIOBase) -> Iterator[Line]:
-    """The lines of a stream; of one that is too long only the beginning is kept, and a damaged end is the last line."""
+    """The lines of a stream; of one that is too long only the beginning is kept, and a damaged end is the last line.
+
+    A stream of another encoding is one line.
+    """
     number = 0
     while True:
         number += 1
@@ -63,7 +68,13 @@ def read_lines(stream: BufferedIOBase) -> Iterator[Line]:
             return
         if not data:
             return
-        yield Line(number, data.removeprefix(BYTE_ORDER_MARK) if number == 1 else data)
+        if number > 1:
+            yield Line(number, data)
+        elif encoding := next((name for mark, name in _OTHER_MARKS.items() if data.startswith(mark)), None):
+            yield Line(number, data[:1000], Flaw("not_utf8", f"{encoding}; convert to UTF-8"))
+            return
+        else:
+            yield Line(number, data.removeprefix(BYTE_ORDER_MARK))
 
 
 def _skip_line(stream: BufferedIOBase, data: bytes) -> None:

@@ -1,10 +1,11 @@
 """Conversations as prompts: what is sound, their texts, and their identity."""
 
-import json
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
 from stillhouse.prompts.flaws import Flaw
+from stillhouse.prompts.records import parse_json
 from stillhouse.provenance.digests import digest_text
 
 Message = dict[str, Any]
@@ -17,10 +18,11 @@ NAMES = ("role", "type", "id", "name", "tool_call_id")
 def conversation(prompt: Any, messages: Any) -> list[Message]:
     """The messages of a prompt: one user turn of its text, or the conversation that is given, left as it is.
 
-    A key without a value says nothing and goes, except for `content`. Raises `Flaw`.
+    A key without a value says nothing and goes, except for `content`. A prompt beside messages must be a user turn of
+    theirs, since only the messages are asked. Raises `Flaw`.
     """
     if messages is None:
-        if not isinstance(prompt, str) or not prompt.strip():
+        if not isinstance(prompt, str) or not is_seen(prompt):
             found = "" if prompt is None or isinstance(prompt, str) else f", found {type(prompt).__name__}"
             raise Flaw("no_prompt", f'"prompt" is empty or missing; expected text{found}')
         return [{"role": "user", "content": prompt.strip()}]
@@ -29,7 +31,25 @@ def conversation(prompt: Any, messages: Any) -> list[Message]:
         raise _bad_messages()
     if not any(turn["role"] == "user" for turn in turns):
         raise _bad_messages()
+    if prompt not in (None, "") and not _is_turn(prompt, turns):
+        raise Flaw("bad_messages", '"prompt" is no user turn of "messages"; say by `columns` which of the two is meant')
     return [{key: value for key, value in turn.items() if value is not None or key == "content"} for turn in turns]
+
+
+def _is_turn(prompt: Any, turns: list[Message]) -> bool:
+    """Whether a text is a user turn of a conversation."""
+    said = (text_of(turn).strip() for turn in turns if turn["role"] == "user")
+    return isinstance(prompt, str) and prompt.strip() in said
+
+
+def is_seen(text: str) -> bool:
+    """Whether a text holds a character that can be seen: no space, control, format character, or mark alone."""
+    return any(sign not in _BLANK_LETTERS and unicodedata.category(sign) not in _UNSEEN for sign in text)
+
+
+_UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me"})
+_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Fillers of Hangul and the empty Braille pattern, which are letters and signs by their category."""
 
 
 def _bad_messages() -> Flaw:
@@ -45,8 +65,10 @@ def _parsed(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return parse_json(value)
+    except Flaw as flaw:
+        if flaw.reason == "doubled_key":
+            raise
         return value
 
 
@@ -60,8 +82,13 @@ def _sound(turn: Message) -> bool:
     if role == "assistant" and turn.get("tool_calls"):
         return True
     if isinstance(content, list):
-        return bool(content) and all(isinstance(part, dict) for part in content)
-    return bool(content and content.strip())
+        return bool(content) and all(isinstance(part, dict) for part in content) and any(map(_shows, content))
+    return bool(content and is_seen(content))
+
+
+def _shows(part: Message) -> bool:
+    """Whether a part of a turn is more than blank text."""
+    return not isinstance(part.get("text"), str) or is_seen(part["text"])
 
 
 def tools_of(tools: Any) -> list[Message] | None:

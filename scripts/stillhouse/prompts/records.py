@@ -50,15 +50,35 @@ def flawed(line: int, raw: Any, flaw: Flaw) -> Record:
     return Record(line, raw, refuse)
 
 
+def single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's keys and values, for `json.JSONDecoder`. Raises `Flaw` where a key stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(name for place, name in enumerate(names) if name in names[:place])
+        raise Flaw("doubled_key", f"an object names {doubled!r:.100} twice")
+    return found
+
+
+_DECODE = json.JSONDecoder(object_pairs_hook=single_keys).decode
+
+
 def parse_json(text: str | bytes) -> Any:
     """A JSON value, or a `Flaw`. NaN and infinities come through: whoever writes the value refuses them."""
     check_depth(text)
     try:
-        return json.loads(text if isinstance(text, str) else text.decode())
+        return _DECODE(text if isinstance(text, str) else text.decode())
     except UnicodeDecodeError:
         raise Flaw("not_utf8", "not UTF-8") from None
     except (ValueError, RecursionError) as error:
+        if (b"\0" if isinstance(text, bytes) else "\0") in text:
+            raise nul_character() from None
         raise Flaw("not_json", f"not JSON ({error})") from None
+
+
+def nul_character() -> Flaw:
+    """What is wrong with a text that holds U+0000."""
+    return Flaw("nul_character", "U+0000 in a text (is it UTF-16? convert to UTF-8)")
 
 
 def check_depth(text: str | bytes) -> None:
@@ -191,6 +211,8 @@ def _header(file: Path, head: tuple[int, list[str] | Flaw]) -> list[str]:
         raise InputError(f"{file} line {number}: the header cannot be read: {cells.text}")
     names = [cell.strip() for cell in cells]
     _check_utf8(names, f"{file} line {number}: the header is not UTF-8")
+    if "\0" in "".join(names):
+        raise InputError(f"{file} line {number}: the header cannot be read: {nul_character().text}")
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise InputError(f"{file} line {number}: the header names {doubled[0]!r} twice")

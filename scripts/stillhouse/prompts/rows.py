@@ -11,6 +11,7 @@ import pyarrow as pa
 from stillhouse.prompts.flaws import LONGEST, Flaw
 from stillhouse.prompts.messages import conversation, identity_of, last_user_text, texts_of, tools_of
 from stillhouse.prompts.paths import lookup, without
+from stillhouse.prompts.records import nul_character
 from stillhouse.provenance.digests import canonical_json
 from stillhouse.study.prompt_sets import Categorise
 
@@ -104,6 +105,8 @@ class RowMaker:
         given, _ = self._own_fields(entry)
         if "prompt" in mapped:
             given.pop("messages", None)  # a prompt that the study names counts more than a column called so
+        elif "messages" in mapped:
+            given.pop("prompt", None)
         fields = {**given, **{field: value for field, value in mapped.items() if field in self.keys}}
         rest = {key: value for key, value in entry.items() if key not in given or key in mapped}
         for path in self._columns.values():
@@ -126,12 +129,20 @@ def _text(key: str, value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+_JSON_COLUMNS = ("messages", "metadata", "tools")
+_NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*+\\u0000")
+"""U+0000 as JSON writes it, and not a backslash before `u0000`."""
+
+
 def _check_texts(row: Row, more: list[str]) -> None:
     told = [row[key] for key in ("id", "messages", "metadata", "category", "difficulty", "tools", *more)]
+    whole = "".join(filter(None, told))
     try:
-        written = len("".join(filter(None, told)).encode())
+        written = len(whole.encode())
     except UnicodeEncodeError as error:
         raise Flaw("lone_surrogate", f"not JSON that can be written ({error.reason})") from None
+    if "\0" in whole or ("\\u0000" in whole and any(_NUL_IN_JSON.search(row[key] or "") for key in _JSON_COLUMNS)):
+        raise nul_character()
     if written > LONGEST:
         raise Flaw("too_long", f"a row of more than {LONGEST:,} bytes")
 

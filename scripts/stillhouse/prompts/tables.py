@@ -168,7 +168,10 @@ def rows_of_batches(batches: "Iterable[pa.Table]") -> Iterator[Record]:
 
 
 def check_own_columns(place: str, columns: list[str], wanted: list[str]) -> None:
-    """Refuse a table with none of the columns that hold the prompt. Raises `InputError`."""
+    """Refuse a table with none of the columns that hold the prompt, or with two of one name. Raises `InputError`."""
+    doubled = next((name for name in columns if columns.count(name) > 1), None)
+    if doubled is not None:
+        raise InputError(f"{place}: two columns are called {doubled!r}; one of them would be lost")
     if not set(columns) & set(wanted):
         shown = ", ".join(map(repr, columns[:20])) or "none that holds text"
         raise InputError(

@@ -35,6 +35,7 @@ def check_conservation(root: Path) -> list[str]:
         (_read_answers, results.glob("answers/*/record.json")),
         (_generation, results.glob("generations/*/record.json")),
         (_checked, results.glob("generations/*/check.parquet")),
+        (_scored, [*results.glob("generations/*/quality.parquet"), *results.glob("answers/*/quality.parquet")]),
         (_dataset, results.glob("datasets/*/record.json")),
         (check_responses, results.glob("evaluations/*/responses/*.parquet")),
         (check_judgements, results.glob("evaluations/*/judgements/*.parquet")),
@@ -137,6 +138,15 @@ def _checked(root: Path, file: Path) -> Iterator[str]:
     ]
     keys = ["prompt_id", "judge", "order"]
     yield from differences(expected, [tuple(row[key] for key in keys) for row in read_parquet_rows(file, keys)])
+
+
+def _scored(root: Path, file: Path) -> Iterator[str]:
+    """Every answer has one line of scores, with a score or the reason why there is none."""
+    source = root / inputs_of(record_of(file), "answers")[0]["path"]
+    yield from differences(_answers(source), _answers(file))
+    for row in read_parquet_rows(file, ["prompt_id", "score", "failure"]):
+        if (row["score"] is None) == (row["failure"] is None):
+            yield f"prompt {row['prompt_id']}: score {row['score']}, failure {row['failure']}"
 
 
 # datasets

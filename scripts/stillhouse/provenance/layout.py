@@ -7,7 +7,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jin
 MODEL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 """Beside `model.safetensors`."""
 
-ADAPTER_FILES = ("adapter_config.json", *TOKENIZER_FILES)
+ADAPTER_FILES = ("README.md", "adapter_config.json", *TOKENIZER_FILES)
 """Beside `adapter_model.safetensors`."""
 
 

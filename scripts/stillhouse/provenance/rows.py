@@ -149,7 +149,19 @@ class RowStory:
             "answered_by": node.job,
             "rounds": rounds,
             "calls": self.calls.describe_answer(row, rounds, turns, node),
+            "scores": self._scores(table, row),
         }
+
+    def _scores(self, table: Table, row: Facts) -> list[Facts]:
+        """What models said of an answer's quality, with their calls."""
+        found = [one for reader in self.lineage.readers(table.path) for one in self.tables.of(reader)]
+        return [
+            self._judgement(one, score)
+            for one in found
+            if one.kind == "quality"
+            for score in self.rows(one)
+            if score["set"] == row["set"] and score["sample"] == (row.get("sample") or 0)
+        ]
 
     def _transcript(self, table: Table, row: Facts) -> tuple[list[Facts], list[Facts]]:
         """Rounds and turns of a transcript; one that is not as the generation writes it is told as damaged."""

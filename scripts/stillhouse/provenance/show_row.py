@@ -65,6 +65,19 @@ def _answer(tree: Tree, one: Facts) -> None:
         _round(branch, number)
     branch.add(line(f"answer: {_text(one['answer'])}"))
     _calls(branch, one["calls"])
+    for score in one["scores"]:
+        why = (
+            f"no score: {score['failure']}"
+            if score["score"] is None
+            else f"{score['score']:g}: {_text(score['reason'])}"
+        )
+        several = f" (median of {', '.join(map(_given, score['scores']))})" if len(score["scores"]) > 1 else ""
+        leaf = branch.add(line(f"quality, judge {score['judge']}: {why}{several}  {_place(score)}"))
+        _calls(leaf, score["calls"])
+
+
+def _given(score: float | None) -> str:
+    return "none" if score is None else f"{score:g}"
 
 
 def _round(tree: Tree, one: Facts) -> None:

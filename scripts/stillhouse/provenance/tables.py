@@ -28,6 +28,7 @@ KINDS = (
     ("dropped", {"stage", "reason", "detail"}, set()),
     ("failures", {"stage", "reason"}, {"transcript"}),
     ("pairs", {"chosen", "rejected"}, set()),
+    ("quality", {"score", "scores"}, set()),
     ("responses", {"subject", "answer"}, set()),
     ("markers", {"subject", "capped"}, set()),
     ("breaks", {"subject", "broken"}, set()),

@@ -15,7 +15,9 @@ class Lora(Section):
     rank: int = Field(16, ge=1, description="rank of the update")
     alpha: int = Field(32, ge=1, description="scale: alpha / rank")
     dropout: float = Field(0.0, ge=0.0, lt=1.0, description="dropout on the adapter's input")
-    targets: str | list[str] = Field("all-linear", description="`all-linear`, or names of modules")
+    targets: Literal["all-linear"] | Annotated[list[Name], Field(min_length=1)] = Field(
+        "all-linear", description="`all-linear`, or a list of names of modules: linear layers of the base's blocks"
+    )
 
 
 class EarlyStopping(Section):
@@ -47,14 +49,18 @@ class Training(Section):
         "epoch", description="measure the validation loss after each epoch, or every so many steps"
     )
     early_stopping: EarlyStopping | None = Field(None, description="stop by validation loss; null: train to the end")
-    best: bool = Field(False, description="keep the weights of the lowest validation loss instead of the last ones")
+    best: bool | None = Field(
+        None,
+        description="keep the weights of the lowest validation loss, or (false) the last ones; "
+        "null: the former with early_stopping, else the latter",
+    )
     optimizer: Literal["adamw_torch", "adamw_8bit"] = Field("adamw_torch", description="adamw_8bit is bitsandbytes'")
     beta: float = Field(0.1, gt=0, description="strength of the preference term (dpo, orpo)")
     checkpoint_minutes: int = Field(
         10, ge=1, description="a killed training goes on from the last of its checkpoints; decides no result"
     )
     threads: int = Field(2, ge=1, description="processor threads; part of the recipe, since sums depend on it")
-    seed: int = Field(42, ge=0, description="seed of initialisation and sample order")
+    seed: int = Field(42, ge=0, le=2**32 - 1, description="seed of initialisation and sample order")
 
 
 class Adapter(Section):

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from stillhouse.study.base import Language, Licence, Section, Terms
 from stillhouse.study.prompt_sets import FILE_ENDINGS, Categorise, Sample
+from stillhouse.study.quality import Quality
 
 AnswerField = Literal[
     "id", "prompt", "messages", "response", "reasoning", "category", "difficulty", "tools", "ground_truth"
@@ -29,6 +30,7 @@ class AnswerSet(Section):
     bad_rows: Literal["error", "reject"] = Field(
         "error", description="a row that cannot be read stops the run, or is listed and left out"
     )
+    quality: Quality | None = Field(None, description="score every answer, for filters of datasets; null: do not")
     licence: Licence | None = Field(None, description="licence of prompts and answers, for cards and exports")
     terms: Terms = Field(Terms(), description="what else holds for them: what their maker's provider allows, say")
     language: Language | None = Field(None, description="language of the prompts, for cards: en, de, fr ...")

@@ -9,6 +9,8 @@ from stillhouse.study.licences import (
     export_parties,
     front_matter,
     model_hub,
+    trained_in_turn,
+    trained_on,
 )
 from stillhouse.study.study import Study
 
@@ -18,7 +20,7 @@ def dataset_card(study: Study, name: str) -> dict[str, Any]:
     licence, parties = study.datasets[name].licence, dataset_parties(study, name)
     licences = [licence] if licence else [party.licence for party in parties]
     return {
-        "front": {**front_matter(licences), **_languages(study, name)},
+        "front": {**front_matter(licences), **_languages(study, [name])},
         "parties": [party.plain() for party in parties],
     }
 
@@ -26,24 +28,42 @@ def dataset_card(study: Study, name: str) -> dict[str, Any]:
 def model_card(study: Study, name: str) -> dict[str, Any]:
     """Front matter, parties and accepted terms of an export, as plain JSON types.
 
-    Base and data go by their names on the hub where the study knows them, else by those in the study.
+    Base and data go by their names on the hub where the study knows them, else by those in the study. `stages` are the
+    trainings that the adapter went through, the first one first, each with its dataset and whose answers are in it.
     """
-    adapter = study.adapters[study.exports[name].adapter]
+    last = study.exports[name].adapter
+    base, datasets = study.adapters[last].base, trained_on(study, last)
     return {
         "front": {
             **front_matter([export_licence(study, name)]),
-            "base_model": model_hub(study.models[adapter.base]) or adapter.base,
-            "datasets": [study.datasets[adapter.dataset].hub or adapter.dataset],
-            **_languages(study, adapter.dataset),
+            "base_model": model_hub(study.models[base]) or base,
+            "datasets": [study.datasets[dataset].hub or dataset for dataset in datasets],
+            **_languages(study, datasets),
         },
+        "stages": [_stage(study, adapter) for adapter in trained_in_turn(study, last)],
         "parties": [party.plain() for party in export_parties(study, name)],
         "accepted": [{"name": cause.name, "words": cause.words} for cause in accepted(study, name)],
     }
 
 
-def _languages(study: Study, dataset: str) -> dict[str, list[str]]:
-    """The languages of the prompts behind a dataset; nothing where none is known."""
-    names = [source.generation for source in study.datasets[dataset].sources]
+def _stage(study: Study, adapter: str) -> dict[str, Any]:
+    """One training: adapter, objective, dataset, and the sources of its answers by who gave them: models or files."""
+    entry = study.adapters[adapter]
+    dataset = study.datasets[entry.dataset]
+    others = dataset.pairs.generations if dataset.format == "preference" else []
+    sources = dict.fromkeys([*(source.generation for source in dataset.sources), *others])
+    return {
+        "adapter": adapter,
+        "objective": entry.objective,
+        "dataset": entry.dataset,
+        "by_models": [one for one in sources if one in study.generations],
+        "by_files": [one for one in sources if one in study.answers],
+    }
+
+
+def _languages(study: Study, datasets: list[str]) -> dict[str, list[str]]:
+    """The languages of the prompts behind datasets; nothing where none is known."""
+    names = [source.generation for dataset in datasets for source in study.datasets[dataset].sources]
     sets = [study.answers.get(name) or study.prompts[study.generations[name].prompts] for name in names]
     found = sorted({prompts.language for prompts in sets if prompts.language})
     return {"language": found} if found else {}

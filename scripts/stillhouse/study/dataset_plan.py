@@ -6,6 +6,7 @@ from stillhouse.study.cards import dataset_card
 from stillhouse.study.evaluation_plan import EvaluationParts
 from stillhouse.study.files import StudyFiles
 from stillhouse.study.filters import Filter
+from stillhouse.study.quality import Quality
 from stillhouse.study.study import Study
 
 Inputs = dict[str, str | list[str]]
@@ -18,6 +19,10 @@ class Parts(Protocol):
     _files: StudyFiles
 
     def answers_file(self, name: str) -> str: ...
+
+    def quality_of(self, name: str) -> Quality | None: ...
+
+    def quality_file(self, name: str) -> str: ...
 
 
 class DatasetParts(Parts):
@@ -39,6 +44,7 @@ class DatasetParts(Parts):
             for evaluation in (dataset.decontaminate.against if dataset.decontaminate else [])
             for key in self.study.evaluations[evaluation].sets
         ]
+        scores = [self.quality_file(generation) for generation in self.quality_sources(name)]
         files = {(key, self._files.find(file)) for one in dataset.filters for key, file in one.files.items()}
         return {
             "answers": [self.answers_file(generation) for generation in generations],
@@ -51,7 +57,13 @@ class DatasetParts(Parts):
             "held_out": held_out,
             "markers": sorted(file for key, file in files if key != "python"),
             "python": sorted(file for key, file in files if key == "python"),
+            # no key where nothing goes by scores: such a dataset is what it was before there were any
+            **({"quality": scores} if scores else {}),
         }
+
+    def quality_sources(self, name: str) -> list[str]:
+        """Generations and entries of `answers` whose scores a dataset goes by, each once."""
+        return [source for source in self.study.datasets[name].scored_sources if self.quality_of(source)]
 
     def token_models(self, name: str) -> list[str]:
         """The model whose tokenizer counts a dataset's tokens, as a list; empty where none are counted."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from stillhouse.study.datasets import Dataset, OtherAnswers, Source
 from stillhouse.study.evaluation_references import known
 from stillhouse.study.models import LlamaCppModel
+from stillhouse.study.quality import Quality
 from stillhouse.study.study import Study
 
 
@@ -13,6 +14,10 @@ def check_dataset(study: Study, name: str, path: str) -> Iterator[str]:
     dataset = study.datasets[name]
     for number, source in enumerate(dataset.sources):
         yield from _source(study, dataset, source, f"{path}.sources[{number}].generation")
+        yield from _quality(study, source, f"{path}.sources[{number}]")
+    if not any(_quality_of(study, source) for source in dataset.sources):
+        for key in dataset.quality_keys:
+            yield f"{path}.{key}: quality: none of the sources has `quality`, by which a model scores its answers"
     if sum(source.share or 0.0 for source in dataset.sources) >= 1.0:
         yield f"{path}.sources: shares add up to 1 or more, which leaves no room for the other rows"
     if all(source.share is not None for source in dataset.sources):
@@ -43,6 +48,28 @@ def _source(study: Study, dataset: Dataset, source: Source, key: str) -> Iterato
         yield f"{key}: critiques come from tournaments; {told}"
     if dataset.format == "preference" and not dataset.pairs.generations:
         yield f"{key}: pairs come from tournaments, or from other models' answers in pairs.rejected; {told}"
+
+
+def _quality(study: Study, source: Source, path: str) -> Iterator[str]:
+    """Filters by scores that nobody gives, and bounds that no score on the scale could miss or reach."""
+    quality, name = _quality_of(study, source), source.generation
+    if name not in study.generations and name not in study.answers:
+        return
+    for number, one in enumerate(source.filters):
+        key = f"{path}.filters[{number}].quality"
+        section = "generations" if name in study.generations else "answers"
+        if one.quality is not None and quality is None:
+            yield f"{key}: no model scores these answers; give {section}.{name} a `quality: {{model: NAME}}`"
+        elif one.quality is not None and quality is not None:
+            low, high = quality.scale
+            if not low <= one.quality.min <= high:
+                bounds = f"the scale of {section}.{name}.quality, [{low}, {high}]"
+                yield f"{key}.min: expected a score on {bounds}; found {one.quality.min:g}"
+
+
+def _quality_of(study: Study, source: Source) -> Quality | None:
+    entry = study.generations.get(source.generation) or study.answers.get(source.generation)
+    return entry.quality if entry else None
 
 
 def _answered(study: Study, key: str, name: str) -> Iterator[str]:

@@ -75,8 +75,9 @@ class NearDuplicates(Section):
     threshold: float = Field(0.85, gt=0.0, le=1.0, description="Jaccard similarity from which rows are duplicates")
     over: Literal["prompt", "answer", "both"] = Field("prompt", description="the text that is compared")
     permutations: Literal[64, 128, 256] = Field(128, description="hash functions of a signature")
-    keep: Literal["first", "longest", "margin"] = Field(
-        "first", description="of alike rows: that of the first source, the longest answer, the clearest win"
+    keep: Literal["first", "longest", "margin", "quality"] = Field(
+        "first",
+        description="of alike rows: that of the first source, the longest answer, the clearest win, the best score",
     )
 
 
@@ -114,16 +115,16 @@ class Split(Section):
 
 
 def _order_key(key: str) -> str:
-    if key in ("words", "tokens", "difficulty", "category") or key.startswith("metadata:") and len(key) > 9:
+    if key in ("words", "tokens", "difficulty", "category", "quality") or key.startswith("metadata:") and len(key) > 9:
         return key
-    raise ValueError(f"expected words, tokens, difficulty, category or metadata:KEY; found {key!r}")
+    raise ValueError(f"expected words, tokens, difficulty, category, quality or metadata:KEY; found {key!r}")
 
 
 class Curriculum(Section):
     """Rows in the order of a key."""
 
     by: Annotated[str, AfterValidator(_order_key)] = Field(
-        description="words, tokens, difficulty, category or metadata:KEY; rows without it come last"
+        description="words, tokens, difficulty, category, quality or metadata:KEY; rows without it come last"
     )
     descending: bool = Field(False, description="largest first")
 
@@ -196,6 +197,19 @@ class Dataset(Section):
     def filters(self) -> list[Filter]:
         """The filters of all sources."""
         return [one for source in self.sources for one in source.filters]
+
+    @property
+    def quality_keys(self) -> list[str]:
+        """Keys beside the filters that go by the scores of all sources."""
+        ordered = isinstance(self.order, Curriculum) and self.order.by == "quality"
+        kept = self.near_duplicates is not None and self.near_duplicates.keep == "quality"
+        return [*(["order.by"] if ordered else []), *(["near_duplicates.keep"] if kept else [])]
+
+    @property
+    def scored_sources(self) -> list[str]:
+        """Names of the sources whose rows are filtered or ordered by scores, where they have any."""
+        by = (one for one in self.sources if self.quality_keys or any(item.quality for item in one.filters))
+        return list(dict.fromkeys(source.generation for source in by))
 
     @property
     def token_keys(self) -> list[str]:

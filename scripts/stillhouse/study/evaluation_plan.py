@@ -7,11 +7,15 @@ from stillhouse.study.evaluations import Evaluation, Subject
 from stillhouse.study.families import adapter_of, family_of_model, family_of_subject
 from stillhouse.study.files import StudyFiles
 from stillhouse.study.study import Study
+from stillhouse.study.vllm import vllm_version
 
 Inputs = dict[str, str | list[str]]
 
 KINDS = ("markers", "breaks", "checks", "rubric", "pairwise")
 """Kinds of judgements; each has a file below judgements/."""
+
+MERGED = ("merged", "vllm")
+"""Ways to serve an export that read its merged weights."""
 
 
 class Parts(Protocol):
@@ -87,7 +91,7 @@ class EvaluationParts(Parts):
         if subject.export is None:
             return []
         folder = f"results/exports/{subject.export}"
-        if subject.serve == "merged":
+        if subject.serve in MERGED:
             return [f"{folder}/merged/digests.json"]
         if subject.serve == "gguf-adapter":
             base = self.base_of(self.study.exports[subject.export].adapter)
@@ -106,7 +110,7 @@ class EvaluationParts(Parts):
         if subject.export is None:
             return []
         folder = f"results/exports/{subject.export}"
-        if subject.serve == "merged":
+        if subject.serve in MERGED:
             return [f"{folder}/merged/model.safetensors"]
         if subject.serve == "gguf-adapter":
             base = self.base_of(self.study.exports[subject.export].adapter)
@@ -135,13 +139,19 @@ class EvaluationParts(Parts):
             "roles": {key: item.role for key, item in entry.sets.items()},
             "samples": entry.samples,
             "sampling": entry.sampling.model_dump(),
+            # another version may answer otherwise; what another engine serves has no such key
+            **({"vllm": vllm_version()} if subject.serve == "vllm" else {}),
         }
 
     def _context(self, subject: Subject) -> int | None:
-        """Context window of a subject that llama.cpp serves."""
-        if subject.export is None:
+        """Context window of a subject that llama.cpp or vLLM serves."""
+        if subject.export is None and subject.serve != "vllm":
             return None
-        return self.study.models[self.base_of(self.study.exports[subject.export].adapter)].context
+        return self.study.models[self.base_of(adapter_of(self.study, subject))].context
+
+    def subject_memory(self, evaluation: str, name: str) -> int:
+        """MiB that a subject's job may take: vLLM runs three processes besides."""
+        return 9000 if self.evaluation(evaluation).subjects[name].serve == "vllm" else 4000
 
     def responses(self, evaluation: str, subjects: list[str] | None = None) -> list[str]:
         """Responses of `subjects`, of all when None."""

@@ -1,12 +1,14 @@
 """Checks of the `evaluations` section that pydantic cannot see: names of subjects, sets, models, adapters and exports."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from stillhouse.study.evaluations import Evaluation, Rubric, Subject
 from stillhouse.study.faults import nearest
 from stillhouse.study.gates import Guard
 from stillhouse.study.grammars import server_fault
 from stillhouse.study.study import Study
+from stillhouse.study.vllm import environment_fault
 
 GATES = {
     "student_over_gold": ("markers", {"student", "gold"}),
@@ -17,6 +19,9 @@ GATES = {
     "checks": ("checks", {"student"}),
 }
 """By gate: what must be measured, and the conditions that it needs."""
+
+RESPONSES = "results/evaluations/{}/responses/{}.parquet"
+"""Where answers are already, no engine is needed: results may be looked at anywhere."""
 
 
 def known(path: str, found: str, names: dict | list[str], section: str) -> Iterator[str]:
@@ -29,6 +34,9 @@ def check_evaluation(study: Study, path: str, evaluation: Evaluation) -> Iterato
     """Every fault of one evaluation as one line."""
     for name, subject in evaluation.subjects.items():
         yield from _subject(study, f"{path}.subjects.{name}", subject)
+        if subject.serve == "vllm" and not Path(RESPONSES.format(path.rpartition(".")[2], name)).exists():
+            fault = environment_fault()
+            yield from [f"{path}.subjects.{name}.serve: {fault}"] if fault else []
     judged = [(kind, getattr(evaluation, kind)) for kind in ("breaks", "rubric", "pairwise")]
     for kind, section in judged:
         for number, judge in enumerate(section.judges if section else []):
@@ -115,8 +123,8 @@ def _subject(study: Study, path: str, subject: Subject) -> Iterator[str]:
             yield f"{path}.grammar: models.{subject.model} cannot hold {subject.grammar!r}: {fault}"
     if subject.adapter is not None:
         yield from known(f"{path}.adapter", subject.adapter, study.adapters, "adapters")
-        if subject.grammar:
-            yield f"{path}.grammar: an adapter served by peft cannot hold a grammar; name an export"
+        if subject.grammar and subject.serve != "vllm":
+            yield f"{path}.grammar: an adapter served by peft cannot hold a grammar; use serve: vllm, or name an export"
     if subject.export is not None:
         yield from known(f"{path}.export", subject.export, study.exports, "exports")
         export = study.exports.get(subject.export)

@@ -11,6 +11,7 @@ from stillhouse.study.faults import nearest
 from stillhouse.study.generations import Generation
 from stillhouse.study.grammars import grammar_fault
 from stillhouse.study.prompt_sets import PromptSet
+from stillhouse.study.quality import Quality
 from stillhouse.study.references import set_names
 from stillhouse.study.study import Study
 
@@ -153,7 +154,9 @@ def named_files(study: Study) -> list[tuple[str, str]]:
             found.append((f"models.{name}.file", model.file))
     for name, prompts in study.prompts.items():
         found += _prompt_files(f"prompts.{name}", prompts)
-    found += [(f"answers.{name}.file", answers.file) for name, answers in study.answers.items()]
+    for name, answers in study.answers.items():
+        found.append((f"answers.{name}.file", answers.file))
+        found += _quality_files(f"answers.{name}", answers.quality)
     for name, generation in study.generations.items():
         found += _generation_files(f"generations.{name}", generation)
     for name, dataset in study.datasets.items():
@@ -183,7 +186,11 @@ def _generation_files(path: str, generation: Generation) -> list[tuple[str, str 
         found.append((f"{path}.dialogue.system", generation.dialogue.system))
     if generation.context is not None:
         found += [(f"{path}.context.{key}", getattr(generation.context, key)) for key in ("corpus", "template")]
-    return found
+    return found + _quality_files(path, generation.quality)
+
+
+def _quality_files(path: str, quality: Quality | None) -> list[tuple[str, str | None]]:
+    return [(f"{path}.quality.template", quality.template)] if quality else []
 
 
 def _evaluation_files(path: str, evaluation: Evaluation) -> list[tuple[str, str | None]]:

@@ -38,6 +38,13 @@ class Repetition(Section):
     max: Share = Field(0.2, description="answers with a larger share of repeats are dropped")
 
 
+class QualityBound(Section):
+    """What a model's score of an answer must be."""
+
+    min: float = Field(ge=0.0, description="answers of a lower score are dropped")
+    unscored: Literal["drop", "keep"] = Field("drop", description="what becomes of answers that have no score")
+
+
 class Secrets(Section):
     """Which detectors look for secrets."""
 
@@ -63,6 +70,9 @@ class Filter(Section):
     min_margin: int | None = Field(None, ge=1, description="drop answers that won by fewer Borda points at the end")
     judge_agreement: Share | None = Field(
         None, description="drop answers that a smaller share of the last panel put first"
+    )
+    quality: QualityBound | None = Field(
+        None, description="drop answers that the source's `quality` model scored lower"
     )
     no_refusals: Literal[True] | None = Field(None, description='drop refusals and "as an AI" answers')
     min_contractions: float | None = Field(None, ge=0.0, description="drop answers with fewer in a hundred words")

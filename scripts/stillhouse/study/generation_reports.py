@@ -5,6 +5,7 @@ from typing import Any
 from stillhouse.study.external_check import ExternalCheck
 from stillhouse.study.plan import Plan
 from stillhouse.study.prices import price_of
+from stillhouse.study.quality_plan import score_models
 
 CHECK = "results/generations/{}/check.parquet"
 
@@ -60,8 +61,9 @@ SHOWN = {"judges", "max_rounds", "convergence"}
 
 
 def recipe_cost(plan: Plan, generation: str) -> dict[str, Any]:
-    """The models that a generation and its check ask, with the study's prices: here alone do prices decide a file."""
-    names = sorted({*plan.generation_models(generation), *check_judges(plan, generation)})
+    """The models that a generation, its check and its scores ask, at the study's prices: here alone do prices decide a file."""
+    asked = [*plan.generation_models(generation), *check_judges(plan, generation), *score_models(plan, generation)]
+    names = sorted(set(asked))
     return {"generation": generation, "models": [_priced(plan, name) for name in names]}
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from stillhouse.study.base import Name, Pattern, Sampling, Section, Share
 from stillhouse.study.external_check import ExternalCheck
+from stillhouse.study.quality import Quality
 
 
 class Route(Section):
@@ -120,3 +121,4 @@ class Generation(Section):
     external_check: ExternalCheck | None = Field(
         None, description="judge final answers against first drafts (tournament only); null: do not"
     )
+    quality: Quality | None = Field(None, description="score every answer, for filters of datasets; null: do not")

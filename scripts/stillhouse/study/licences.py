@@ -7,7 +7,7 @@ study's `terms` must. This is bookkeeping, no legal advice.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stillhouse.study.base import Terms
@@ -166,50 +166,85 @@ def model_hub(model: LlamaCppModel) -> str | None:
 
 
 def dataset_parties(study: Study, name: str) -> list[Party]:
-    """Prompt sets behind a dataset, answers of files, then the models that its generations asked, each once with all its roles.
+    """Prompt sets behind a dataset, answers of files, then the models that were asked, each once with all its roles.
 
-    Critics and judges count: what they wrote chose or changed the answers. So do answers of files that are the rejected
-    side of pairs.
+    Critics and judges count: what they wrote chose or changed the answers. So do models whose scores chose them, models
+    that wrote the prompts, and everyone behind answers that are the rejected side of pairs.
     """
     dataset = study.datasets[name]
-    sources = [source.generation for source in dataset.sources]
     others = dataset.pairs.generations if dataset.format == "preference" else []
-    generations = list(dict.fromkeys(one for one in sources if one in study.generations))
+    sources = dict.fromkeys([*(source.generation for source in dataset.sources), *others])
+    generations = [one for one in sources if one in study.generations]
     sets = dict.fromkeys(study.generations[generation].prompts for generation in generations)
     parties = [Party(f"prompts.{key}", "prompts", study.prompts[key].licence, study.prompts[key].terms) for key in sets]
-    for key in dict.fromkeys(one for one in [*sources, *others] if one in study.answers):
+    for key in (one for one in sources if one in study.answers):
         parties.append(
             Party(f"answers.{key}", "prompts and answers", study.answers[key].licence, study.answers[key].terms)
         )
     roles: dict[str, list[str]] = {}
-    for generation in generations:
-        for role, model in _asked(study, generation):
-            roles.setdefault(model, []).append(role)
+    for role, model in [*_asked_by(study, generations), *_scoring(study, name), *_expanding(study, list(sets))]:
+        roles.setdefault(model, []).append(role)
     for model, held in roles.items():
         part = ", ".join(dict.fromkeys(held))
         parties.append(Party(f"models.{model}", part, model_licence(study.models[model]), study.models[model].terms))
     return parties
 
 
-def _asked(study: Study, generation: str) -> Iterator[tuple[str, str]]:
-    """(role, model) of everyone that a generation asks."""
-    entry = study.generations[generation]
-    roles = entry.roles
-    yield "teacher", roles.teacher or entry.model
-    if entry.method == "tournament":
-        for role in ("critic", "author", "synthesizer"):
-            yield role, getattr(roles, role) or entry.model
-        yield from (("judge", judge) for judge in roles.judges or [entry.model])
+def _asked_by(study: Study, generations: list[str]) -> Iterator[tuple[str, str]]:
+    """(role, model) of everyone that generations ask."""
+    for entry in (study.generations[name] for name in generations):
+        roles = entry.roles
+        yield "teacher", roles.teacher or entry.model
+        yield from (("teacher", model) for route in entry.routes for model in route.models)
+        if entry.method == "dialogue":
+            yield "partner", entry.dialogue.partner or entry.model
+        if entry.method == "tournament":
+            for role in ("critic", "author", "synthesizer"):
+                yield role, getattr(roles, role) or entry.model
+            yield from (("judge", judge) for judge in roles.judges or [entry.model])
+
+
+def _scoring(study: Study, dataset: str) -> Iterator[tuple[str, str]]:
+    """(role, model) of the models whose scores chose rows of a dataset."""
+    for source in study.datasets[dataset].scored_sources:
+        entry = study.generations.get(source) or study.answers.get(source)
+        if entry and entry.quality:
+            yield "quality", entry.quality.model
+
+
+def _expanding(study: Study, sets: list[str]) -> Iterator[tuple[str, str]]:
+    """(role, model) of the models that wrote prompts."""
+    expansions = (study.prompts[name].expand for name in sets)
+    yield from (("prompts", expansion.model) for expansion in expansions if expansion)
+
+
+def trained_in_turn(study: Study, adapter: str) -> list[str]:
+    """The adapters whose training an adapter went through, by `init`: the first one first, itself last.
+
+    Ends where an adapter goes on from one that is not there, or from itself: planning names those faults.
+    """
+    chain = [adapter]
+    while (start := study.adapters[chain[-1]].init) and start in study.adapters and start not in chain:
+        chain.append(start)
+    return chain[::-1]
+
+
+def trained_on(study: Study, adapter: str) -> list[str]:
+    """The datasets that an adapter was trained on, in turn, each once."""
+    return list(dict.fromkeys(study.adapters[one].dataset for one in trained_in_turn(study, adapter)))
 
 
 def export_parties(study: Study, name: str) -> list[Party]:
-    """The base of an export, and everything behind the data that it was trained on."""
-    adapter = study.adapters[study.exports[name].adapter]
-    base = study.models[adapter.base]
-    return [
-        Party(f"models.{adapter.base}", "base", model_licence(base), base.terms),
-        *dataset_parties(study, adapter.dataset),
-    ]
+    """The base of an export, and everything behind all the data that it was trained on, each once with all its parts."""
+    adapter = study.exports[name].adapter
+    base = study.adapters[adapter].base
+    found = [Party(f"models.{base}", "base", model_licence(study.models[base]), study.models[base].terms)]
+    behind: dict[str, Party] = {}
+    for party in (party for dataset in trained_on(study, adapter) for party in dataset_parties(study, dataset)):
+        met = behind.get(party.key)
+        parts = [*(met.part.split(", ") if met else []), *party.part.split(", ")]
+        behind[party.key] = replace(party, part=", ".join(dict.fromkeys(parts)))
+    return [*found, *behind.values()]
 
 
 def export_licence(study: Study, name: str) -> str | None:

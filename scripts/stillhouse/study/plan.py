@@ -167,12 +167,13 @@ class Plan(PromptParts, GenerationParts, DatasetParts, EvaluationParts):
     # estimate
 
     def recipe_estimate(self) -> dict[str, Any]:
-        """What the estimate of calls and tokens needs: generations and judged evaluations."""
+        """What the estimate of calls and tokens needs: generations, scored answers and judged evaluations."""
         return {
             "generations": {
                 name: {**item.model_dump(), "system": self._optional(item.system)}
                 for name, item in self.study.generations.items()
             },
+            "answers": {name: item.quality.model_dump() for name, item in self.study.answers.items() if item.quality},
             "evaluations": {name: self.expected(name) for name in self.study.evaluations},
             "prices": {
                 name: price.model_dump()

@@ -1,10 +1,12 @@
 """What the rules of prompt sets need of the study; a part of `Plan`."""
 
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from stillhouse.study.answers import AnswerSet
 from stillhouse.study.files import StudyFiles
 from stillhouse.study.prompt_sets import Expand, PromptSet
+from stillhouse.study.quality import Quality
 from stillhouse.study.study import Study
 
 Inputs = dict[str, str | list[str]]
@@ -64,6 +66,19 @@ class PromptParts(Parts):
     def answers_file(self, name: str) -> str:
         """The table with the answers of a generation or of an entry of `answers`."""
         return f"results/{'answers' if name in self.study.answers else 'generations'}/{name}/answers.parquet"
+
+    def quality_of(self, name: str) -> Quality | None:
+        """How the answers of a generation or of an entry of `answers` are scored; None where they are not."""
+        entry = self.study.generations.get(name) or self.study.answers.get(name)
+        return entry.quality if entry else None
+
+    def quality_file(self, name: str) -> str:
+        """The table with the scores of a generation's answers, or of those of an entry of `answers`."""
+        return str(PurePosixPath(self.answers_file(name)).with_name("quality.parquet"))
+
+    def quality_template(self, quality: Quality) -> str:
+        """The template of what the scoring model is asked: the study's own file, or the shipped one."""
+        return self._files.find(quality.template)
 
     def recipe_answers(self, name: str) -> dict[str, Any]:
         """`CollectSettings` of an entry of `answers`, as of a prompt set."""

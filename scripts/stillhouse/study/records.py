@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stillhouse.study.generation_reports import check_file, check_judges
 from stillhouse.study.plan import Plan
+from stillhouse.study.quality_plan import score_file, score_models
 
 
 def study_records(plan: Plan) -> list[str]:
@@ -15,7 +16,7 @@ def study_records(plan: Plan) -> list[str]:
     return [
         *_models(plan),
         *(record for name in _prompt_sets(plan) for record in _prompts(plan, name)),
-        *(f"results/answers/{name}/record.json" for name in _answers(plan)),
+        *(record for name in _answers(plan) for record in _answer_set(plan, name)),
         *(record for name in plan.study.generations for record in _generation(plan, name)),
         *(record for name in plan.study.datasets for record in _dataset(plan, name)),
         *(f"results/adapters/{name}/{file}" for name in plan.study.adapters for file in ADAPTER),
@@ -36,11 +37,19 @@ def _answers(plan: Plan) -> list[str]:
     return sorted(taken & set(plan.study.answers))
 
 
+def _answer_set(plan: Plan, name: str) -> Iterator[str]:
+    yield f"results/answers/{name}/record.json"
+    if any(name in plan.quality_sources(dataset) for dataset in plan.study.datasets):
+        yield f"{plan.quality_file(name)}.record.json"
+
+
 def _models(plan: Plan) -> Iterator[str]:
     """Models that the study needs as GGUF, and those that it needs as safetensors."""
     study = plan.study
     judged = [p for item in study.evaluations.values() for p in (item.breaks, item.rubric, item.pairwise) if p]
     asked = [m for name in study.generations for m in (*plan.generation_models(name), *check_judges(plan, name))]
+    scored = [name for dataset in study.datasets for name in plan.quality_sources(dataset)]
+    asked += [model for name in (*study.generations, *scored) for model in score_models(plan, name)]
     asked += [model for name in _prompt_sets(plan) for model in plan.expand_models(name)]
     files = plan.model_weights([*asked, *(judge for part in judged for judge in part.judges)])
     for evaluation, item in study.evaluations.items():
@@ -73,7 +82,7 @@ def _generation(plan: Plan, name: str) -> Iterator[str]:
     yield from (f"{shard}.record.json" for shard in plan.shards(name))
     yield f"results/generations/{name}/record.json"
     folder = f"results/generations/{name}"
-    yield from (f"{file}.record.json" for file in check_file(plan, name))
+    yield from (f"{file}.record.json" for file in (*check_file(plan, name), *score_file(plan, name)))
     yield from (f"{folder}/{file}.record.json" for file in ("report.json", "cost.json"))
 
 

@@ -13,6 +13,7 @@ from stillhouse.study.licences import check_terms
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
 from stillhouse.study.prices import price_of
 from stillhouse.study.prompt_sets import OWN_ENDINGS
+from stillhouse.study.quality import Quality
 from stillhouse.study.study import Study
 
 
@@ -23,12 +24,14 @@ def check_references(study: Study) -> list[str]:
         faults.extend(_generation(study, f"generations.{name}", generation))
         faults.extend(_external_check(study, f"generations.{name}", generation))
         faults.extend(_dialogue(study, f"generations.{name}", generation))
+        faults.extend(_quality(study, f"generations.{name}", generation.quality))
     for name, prompts in study.prompts.items():
         if name.endswith(OWN_ENDINGS):
             faults.append(f"prompts.{name}: a prompt set's name may not end in {', '.join(OWN_ENDINGS)}")
         if prompts.expand is not None:
             faults.extend(known(f"prompts.{name}.expand.model", prompts.expand.model, study.models, "models"))
-    for name in study.answers:
+    for name, answers in study.answers.items():
+        faults.extend(_quality(study, f"answers.{name}", answers.quality))
         if name in study.generations:
             faults.append(f"answers.{name}: a generation has this name too; datasets could not tell the two apart")
     for name in study.datasets:
@@ -105,6 +108,11 @@ def _external_check(study: Study, path: str, generation: Generation) -> Iterator
         yield f"{path}.external_check: only a tournament has a first draft to compare with; method is {generation.method}"
     for number, judge in enumerate(generation.external_check.judges):
         yield from known(f"{path}.external_check.judges[{number}]", judge, study.models, "models")
+
+
+def _quality(study: Study, path: str, quality: Quality | None) -> Iterator[str]:
+    if quality is not None:
+        yield from known(f"{path}.quality.model", quality.model, study.models, "models")
 
 
 def _adapter(study: Study, path: str, adapter: Adapter) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """What a generation cost: calls, tokens and USD by role and model, out of the ledger, at the study's prices of today.
 
-Every call that the answers, failures and verdicts name counts once. A call that was made for an earlier state of the
+Every call that the answers, failures, verdicts and scores name counts once. A call that was made for an earlier state of the
 study, and that nothing names any more, is in the ledger and not here.
 """
 
@@ -17,7 +17,7 @@ from stillhouse.provenance.files import read_parquet_rows, stream_parquet_rows
 
 FORMAT = 1
 DIGITS = 6
-FAILED, CHECK, UNTOLD = "failed prompts", "external check", "role not told"
+FAILED, CHECK, QUALITY, UNTOLD = "failed prompts", "external check", "quality", "role not told"
 
 Entry = dict[str, Any]
 
@@ -38,7 +38,12 @@ class Line:
 
 
 def cost_of(
-    answers: Path, failures: Path, checks: list[Path], ledger: Ledger, models: list[dict[str, Any]]
+    answers: Path,
+    failures: Path,
+    checks: list[Path],
+    ledger: Ledger,
+    models: list[dict[str, Any]],
+    scores: list[Path] | None = None,
 ) -> dict[str, Any]:
     """Calls, tokens and USD by role and model, and what of it is not known.
 
@@ -51,9 +56,10 @@ def cost_of(
         book.answer(row)
     for row in read_parquet_rows(failures, ["calls"]):
         book.add(row["calls"] or (), FAILED)
-    for file in checks:
-        for row in stream_parquet_rows(file, ["calls"]):
-            book.add(row["calls"], CHECK)
+    for role, files in ((CHECK, checks), (QUALITY, scores or [])):
+        for file in files:
+            for row in stream_parquet_rows(file, ["calls"]):
+                book.add(row["calls"], role)
     return book.plain()
 
 
@@ -143,7 +149,7 @@ class _Book:
         return round((line.prompt_tokens * price["input"] + line.completion_tokens * price["output"]) / 1e6, DIGITS)
 
 
-RANKS = ("teacher", "partner", "critic", "author", "synthesizer", "judge", UNTOLD, FAILED, CHECK)
+RANKS = ("teacher", "partner", "critic", "author", "synthesizer", "judge", UNTOLD, FAILED, CHECK, QUALITY)
 
 
 def _rank(role: str) -> int:

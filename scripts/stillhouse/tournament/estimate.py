@@ -49,6 +49,11 @@ def mean_prompt_tokens(rows: list[dict[str, Any]]) -> float:
     return sum(map(text_tokens, texts)) / len(texts) if texts else 0.0
 
 
+def mean_answer_tokens(rows: list[dict[str, Any]]) -> float:
+    """Mean tokens of answers that exist."""
+    return sum(text_tokens(row["answer"] or "") for row in rows) / len(rows) if rows else 0.0
+
+
 def estimate_generation(
     name: str, generation: dict[str, Any], rows: list[dict[str, Any]], prices: dict[str, dict | None]
 ) -> Estimate:
@@ -104,6 +109,16 @@ def estimate_check(
     seen = mean_prompt_tokens(rows) + 2 * generation["sampling"]["max_tokens"] * ANSWER_SHARE
     for judge in sorted(set(check["judges"])):
         found.add(2 * prompts, 2 * prompts, seen, verdict, prices.get(judge))
+    return found
+
+
+def estimate_quality(
+    part: str, quality: dict[str, Any], rows: list[dict[str, Any]], prices: dict[str, dict | None], answer: float
+) -> Estimate:
+    """Estimate the scores of one answer of `answer` tokens to each of the prompts `rows`."""
+    found = Estimate(f"{part}: quality")
+    calls, verdict = len(rows) * quality["repeats"], quality["judging"]["max_tokens"] * ANSWER_SHARE
+    found.add(calls, calls, mean_prompt_tokens(rows) + answer, verdict, prices.get(quality["model"]))
     return found
 
 

@@ -1,7 +1,8 @@
 """Checkpoints as files: tensors as safetensors, the rest as JSON, all by digest; nothing is ever unpickled.
 
-A checkpoint is a folder `step-N` that was written beside its place, fsynced and renamed. Its manifest names the build
-key of the training (data, code and recipe) and the digest of every file.
+A checkpoint is a folder `step-N.FORM` that was written beside its place, fsynced and renamed. Its manifest names the build
+key of the training (data, code and recipe), the form that it computes in (number format and kind of device) and the
+digest of every file.
 """
 
 import fcntl
@@ -28,7 +29,7 @@ MANIFEST = "manifest.json"
 VALUES = "values.json"
 STATE = "trainer_state.json"
 KEPT = 2
-STEP = re.compile(r"^step-(\d{8})$")
+STEP = re.compile(r"^step-(\d{8})\.(.+)$")
 
 Tensors = dict[str, torch.Tensor]
 
@@ -49,8 +50,10 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one training, below `folder` / `key`; held by one process at a time."""
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, computing: str = "any") -> None:
+        """`computing` names number format and kind of device: numbers of one go on nowhere else to the bit."""
         self.key = key
+        self.computing = computing
         self.folder = folder / key
 
     @contextmanager
@@ -87,7 +90,7 @@ class Checkpoints:
 
     def write(self, checkpoint: Checkpoint) -> Path:
         """Write a checkpoint whole or not at all, and keep the newest two; returns its folder."""
-        target = self.folder / f"step-{checkpoint.step:08d}"
+        target = self.folder / f"step-{checkpoint.step:08d}.{self.computing}"
         stage = self.folder / f".writing-{os.getpid()}-{checkpoint.step}"
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir()
@@ -99,7 +102,7 @@ class Checkpoints:
         (stage / VALUES).write_text(json.dumps(checkpoint.values), encoding="utf-8")
         (stage / STATE).write_text(json.dumps(checkpoint.state), encoding="utf-8")
         files = {path.name: digest_file(path) for path in sorted(stage.iterdir())}
-        manifest = {"key": self.key, "step": checkpoint.step, "files": files}
+        manifest = {"key": self.key, "computing": self.computing, "step": checkpoint.step, "files": files}
         (stage / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         for path in (*sorted(stage.iterdir()), stage):
             _fsync(path)
@@ -107,12 +110,12 @@ class Checkpoints:
             shutil.rmtree(target)
         os.replace(stage, target)
         _fsync(self.folder)
-        for old in self._steps()[:-KEPT]:
+        for old in self._steps(self.computing)[:-KEPT]:
             shutil.rmtree(old)
         return target
 
     def newest(self) -> tuple[Path, Checkpoint] | None:
-        """The newest checkpoint that is whole and of this build key; others are named in the log and left alone."""
+        """The newest checkpoint that is whole and of this key and form; others are named in the log and left alone."""
         for path in reversed(self._steps()):
             found = self._read(path)
             if found:
@@ -125,8 +128,10 @@ class Checkpoints:
         if not any(self.folder.parent.iterdir()):
             self.folder.parent.rmdir()
 
-    def _steps(self) -> list[Path]:
-        return sorted(path for path in self.folder.iterdir() if STEP.match(path.name) and path.is_dir())
+    def _steps(self, computing: str | None = None) -> list[Path]:
+        """All of them, or those of a number format and kind of device, oldest first."""
+        found = ((STEP.match(path.name), path) for path in self.folder.iterdir() if path.is_dir())
+        return sorted(path for match, path in found if match and computing in (None, match[2]))
 
     def _read(self, path: Path) -> Checkpoint | None:
         try:
@@ -134,6 +139,12 @@ class Checkpoints:
             key, step, files = manifest["key"], int(manifest["step"]), dict(manifest["files"])
             if key != self.key:
                 logger.warning("%s: a checkpoint of build key %s, not %s: refused and left alone", path, key, self.key)
+                return None
+            if manifest["computing"] != self.computing:
+                logger.warning(
+                    "%s: a checkpoint of a training in %s, which this one in %s cannot go on from: set aside",
+                    path, manifest["computing"], self.computing,
+                )  # fmt: skip
                 return None
             broken = [name for name, digest in files.items() if digest_file(path / Path(name).name) != digest]
             if broken:

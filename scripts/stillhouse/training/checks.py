@@ -1,19 +1,18 @@
 """Checks on tokenised rows before any step is made: what is supervised must be the answer and its end."""
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.errors import TrainingError
-from stillhouse.training.rows import SIDES, Message, Row
+from stillhouse.training.bases import Base
+from stillhouse.training.dropped import THOUGHT, Told, content_of, lost_call, prompt_told, thoughts
+from stillhouse.training.rows import SIDES, Message, Row, learned_digest
 from stillhouse.training.tokens import IGNORED, Rendered, Tokens, render, tokenise
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-THOUGHT = re.compile(r"<think>(.*?)</think>", re.DOTALL)
-REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 TOLD = 20
 """Failures that an error lists."""
 
@@ -36,10 +35,11 @@ class Failure:
 
 @dataclass
 class Examined:
-    """A split as tokens, with what is wrong with it; a row that could not be rendered has no sides."""
+    """A split as tokens, with what is wrong with it and its digest; a row that could not be rendered has no sides."""
 
     rows: list[list[Tokens]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    digest: str = ""
 
     @property
     def answers(self) -> Iterator[Tokens]:
@@ -47,15 +47,31 @@ class Examined:
         return (tokens for sides in self.rows for tokens in sides)
 
 
+@dataclass(frozen=True)
+class Bound:
+    """What rows are held against."""
+
+    objective: str
+    tokenizer: "PreTrainedTokenizerBase"
+    longest: int
+    base: Base
+
+
 def examine(
-    rows: list[Row], split: str, objective: str, tokenizer: "PreTrainedTokenizerBase", longest: int
+    rows: list[Row],
+    split: str,
+    objective: str,
+    tokenizer: "PreTrainedTokenizerBase",
+    longest: int,
+    base: Base | None = None,
 ) -> Examined:
     """Tokenise `rows` as their trainer does and look at what each of them supervises.
 
-    `longest` is the most tokens a row may have. Rows are never cut: a cut answer has no end and teaches the model not
-    to stop.
+    `longest` is the most tokens a row may have, `base` what the model's files tell about it. Rows are never cut: a cut
+    answer has no end and teaches the model not to stop.
     """
-    examined = Examined()
+    bound = Bound(objective, tokenizer, longest, base or Base())
+    examined = Examined(digest=learned_digest(rows, objective))
     if not rows and split == "train":
         examined.failures.append(Failure("empty_split", "the train split is empty", split))
     rendered: list[tuple[int, Rendered]] = []
@@ -71,7 +87,7 @@ def examine(
     for number, row in enumerate(rows):
         sides = sides_of.get(number, [])
         examined.rows.append(sides)
-        faults = row_faults(row, sides, texts_of[number], objective, tokenizer, longest) if sides else []
+        faults = row_faults(row, sides, texts_of[number], bound) if sides else []
         examined.failures += [_failure(fault, split, row, number) for fault in faults]
     return examined
 
@@ -100,77 +116,93 @@ def _render(row: Row, objective: str, tokenizer: "PreTrainedTokenizerBase") -> R
 
 def _said(messages: list[Message]) -> bool:
     """Whether an answer holds a text or a tool call."""
-    return bool(messages) and bool(_content(messages[-1]).strip() or messages[-1].get("tool_calls"))
+    return bool(messages) and bool(content_of(messages[-1]).strip() or messages[-1].get("tool_calls"))
 
 
-def _content(message: Message) -> str:
-    """The text of a message; parts of other kinds count as nothing."""
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text", "") for part in content if isinstance(part, dict))
-
-
-def row_faults(
-    row: Row,
-    sides: list[Tokens],
-    rendered: Rendered,
-    objective: str,
-    tokenizer: "PreTrainedTokenizerBase",
-    longest: int,
-) -> list[Fault]:
+def row_faults(row: Row, sides: list[Tokens], rendered: Rendered, bound: Bound) -> list[Fault]:
     """What is wrong with one row: name, words, and side of each fault."""
     found: list[Fault] = []
-    for tokens, text, side in zip(sides, rendered.whole, SIDES[objective], strict=True):
-        if len(tokens.ids) > longest:
-            words = (
-                f"{len(tokens.ids)} tokens, more than training.max_length {longest}; raise it or filter long answers"
-            )
-            found.append(("truncated", words, side))
-        dropped = next((thought for thought in _thoughts(row["prompt"]) if thought not in text), None)
-        if dropped is not None:
-            words = f"the chat template drops the reasoning of an earlier turn: {dropped[:60]!r}"
-            found.append(("earlier_reasoning_dropped", words, side))
-        fault = supervision_fault(tokens, row[side], tokenizer)
-        if fault:
-            found.append((*fault, side))
+    for tokens, text, side in zip(sides, rendered.whole, SIDES[bound.objective], strict=True):
+        told = [
+            *_length_told(len(tokens.ids), bound),
+            *prompt_told(row, rendered, text, bound.tokenizer),
+            supervision_fault(tokens, row[side], bound.tokenizer, bound.base.ends),
+        ]
+        found += [(*fault, side) for fault in told if fault]
     return found
 
 
-def _thoughts(messages: list[Message]) -> Iterator[str]:
-    """The reasoning that assistant turns hold, between <think> tags or in a key of its own."""
-    for message in messages:
-        if message.get("role") != "assistant":
-            continue
-        blocks = [*THOUGHT.findall(_content(message)), *(message.get(key) for key in REASONING_KEYS)]
-        yield from (block.strip() for block in blocks if isinstance(block, str) and block.strip())
+def _length_told(length: int, bound: Bound) -> Iterator[Told]:
+    if length > bound.longest:
+        words = f"{length} tokens, more than training.max_length {bound.longest}; raise it or filter long answers"
+        yield "truncated", words
+    if bound.base.positions is not None and length > bound.base.positions:
+        words = f"{length} tokens, and the base has {bound.base.positions} positions (config.json): filter long rows"
+        yield "beyond_positions", words
 
 
 def supervision_fault(
-    tokens: Tokens, answer: list[Message], tokenizer: "PreTrainedTokenizerBase"
-) -> tuple[str, str] | None:
-    """What is wrong with the supervision of one answer: a name and words; None when it is the answer and its end."""
+    tokens: Tokens, answer: list[Message], tokenizer: "PreTrainedTokenizerBase", ends: Iterable[int] = ()
+) -> Told | None:
+    """What is wrong with the supervision of one answer: a name and words; None when it is the answer and its end.
+
+    The tokenizer's end token ends an answer, and so does each of `ends`: some models end turns with another token.
+    """
     end = tokenizer.eos_token
     if not any(label != IGNORED for label in tokens.labels):
         return "no_supervision", "no token is supervised"
     if tokenizer.bos_token_id is not None and tokens.ids[:2] == [tokenizer.bos_token_id] * 2:
         return "doubled_bos", f"starts with two {tokenizer.bos_token!r}"
-    ends = tokens.answer.count(tokenizer.eos_token_id)
-    if not ends:
+    known = {tokenizer.eos_token_id, *ends}
+    places = [place for place, token in enumerate(tokens.answer) if token in known]
+    if not places:
         return "missing_eos", f"the end token {end!r} is not supervised, so the model would not learn to stop"
-    text = tokenizer.decode(tokens.answer, clean_up_tokenization_spaces=False)
-    lost = next((thought for thought in _thoughts(answer) if thought not in text), None)
+
+    def decode(ids: list[int]) -> str:
+        return str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+
+    text = _unended(tokens.answer, known, decode)
+    normal = _normaliser(tokenizer)
+
+    def stands(part: str) -> bool:
+        return part in text or normal(part) in normal(text)
+
+    lost = next((thought for thought in thoughts(answer) if not stands(thought)), None)
     if lost is not None:
         return "reasoning_dropped", f"the chat template drops the answer's own reasoning: {lost[:60]!r}"
-    if ends > 1:
-        return "extra_eos", f"the end token {end!r} is supervised {ends} times; it ends the answer once"
-    return _text_fault(text.replace(end, "").strip(), answer)
+    # a turn's end may be followed by that of the text, and by nothing else
+    ended = [tokens.answer[place] for place in places]
+    between = decode([token for token in tokens.answer[places[0] : places[-1]] if token not in known])
+    if len(set(ended)) < len(ended) or between.strip():
+        words = f"the end token {decode(ended[:1])!r} is supervised {len(ended)} times; it ends the answer once"
+        return "extra_eos", words
+    call = lost_call(answer, stands)
+    if call is not None:
+        return "tool_call_dropped", f"the chat template drops the answer's tool call: {call}"
+    content = content_of(answer[-1]).strip()
+    calls = bool(answer[-1].get("tool_calls"))
+    fault = _text_fault(text, content, calls)
+    return fault and _text_fault(normal(text), normal(content), calls) and fault
 
 
-def _text_fault(text: str, answer: list[Message]) -> tuple[str, str] | None:
-    """Whether the supervised `text` is that of the answer, after reasoning that the template writes around it."""
-    content = _content(answer[-1]).strip()
-    if answer[-1].get("tool_calls"):
+def _unended(answer: list[int], ends: set[int], decode: Callable[[list[int]], str]) -> str:
+    """The text of an answer without the tokens that end it."""
+    text = decode(answer)
+    for end in sorted(ends & set(answer)):
+        text = text.replace(decode([end]), "")
+    return text.strip()
+
+
+def _normaliser(tokenizer: "PreTrainedTokenizerBase") -> Callable[[str], str]:
+    """What the tokenizer does to a text before it cuts it into tokens, which no decoding takes back."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    normalizer = getattr(backend, "normalizer", None)
+    return (lambda text: str(normalizer.normalize_str(text)).strip(" \u2581")) if normalizer else (lambda text: text)
+
+
+def _text_fault(text: str, content: str, calls: bool) -> Told | None:
+    """Whether the supervised `text` is the answer's `content`, after reasoning that the template writes around it."""
+    if calls:
         return None if content in text else ("wrong_text", f"supervised text is {text[:80]!r}, not the answer")
     plain = text if "<think>" in content else THOUGHT.sub("", text, count=1).strip()
     if plain == content:

@@ -10,6 +10,8 @@ from stillhouse.training.tokens import Tokens
 
 MIB = 1024 * 1024
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
+ADAPTER_BYTES = 4
+"""The adapter and its gradients are fp32 whatever the base is."""
 LOGIT_BYTES = 30
 """Bytes a logit at the peak of the loss and its way back, measured on processors."""
 NF4_BYTES = 0.5 + 1 / 64 * (1 + 4 / 256)
@@ -80,16 +82,15 @@ def memory(
     nf4 = settings.quantization == "nf4"
     weights = shape.other_parameters * width + shape.linear_parameters * (NF4_BYTES if nf4 else width)
     adapter = shape.lora_parameters(rank, targets)
-    adapter_width = 2 if nf4 and settings.objective != "orpo" else 4
-    state = 2 if settings.training.optimizer == "adamw_8bit" else 2 * adapter_width
+    state = 2 if settings.training.optimizer == "adamw_8bit" else 2 * ADAPTER_BYTES
     block = _block_bytes(shape, settings, width)
     kept = 2 * width * shape.hidden  # what checkpointing keeps of a block: its input
     activations = lengths.batch * (shape.layers * kept + block if checkpointed else shape.layers * block)
     logits = lengths.batch_supervised if settings.objective == "sft" else lengths.batch
     parts = {
         "weights_mib": weights,
-        "adapter_mib": adapter * adapter_width,
-        "gradients_mib": adapter * adapter_width,
+        "adapter_mib": adapter * ADAPTER_BYTES,
+        "gradients_mib": adapter * ADAPTER_BYTES,
         "optimizer_mib": adapter * state,
         "activations_mib": activations,
         "logits_mib": logits * shape.vocabulary * LOGIT_BYTES,

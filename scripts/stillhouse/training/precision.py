@@ -18,6 +18,11 @@ class Precision:
     reason: str
 
     @property
+    def computing(self) -> str:
+        """Number format and kind of device, for the names of checkpoints: `bf16-cuda`."""
+        return f"{self.name}-{'cuda' if torch.cuda.is_available() else 'cpu'}"
+
+    @property
     def dtype(self) -> torch.dtype:
         """Torch's name of it."""
         return DTYPES[self.name]

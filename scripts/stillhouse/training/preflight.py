@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.provenance.files import read_json
+from stillhouse.training.bases import read_base
 from stillhouse.training.checks import Examined, Failure, examine, model_failures
 from stillhouse.training.costs import Lengths, memory, steps_of, training_flops
 from stillhouse.training.rows import read_rows
 from stillhouse.training.settings import TrainSettings
 from stillhouse.training.shape import shape_of
+from stillhouse.training.targets import target_failures
 from stillhouse.training.tokens import load_tokenizer
 
 LISTED = 1000
@@ -27,12 +29,17 @@ def preflight(base: Path, splits: dict[str, Path], settings: TrainSettings) -> d
     `training_flops` and estimates of memory; the same inputs give the same report on every machine.
     """
     tokenizer, config = load_tokenizer(base), read_json(base / "config.json")
-    failures = [*model_failures(tokenizer, config), *setting_failures(settings, splits)]
+    failures = [
+        *model_failures(tokenizer, config),
+        *setting_failures(settings, splits),
+        *target_failures(base, settings.lora.targets),
+    ]
+    known = read_base(base)
     examined: dict[str, Examined] = {}
     if tokenizer.chat_template and tokenizer.eos_token_id is not None:
         for split, file in splits.items():
             rows = read_rows(file, settings.objective)
-            examined[split] = examine(rows, split, settings.objective, tokenizer, settings.training.max_length)
+            examined[split] = examine(rows, split, settings.objective, tokenizer, settings.training.max_length, known)
             failures += examined[split].failures
     found = dict(sorted(Counter(failure.name for failure in failures).items()))
     return {

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainerState
+from transformers import TrainerCallback, TrainerState
 
 from stillhouse.errors import TrainingError
 from stillhouse.training.checkpoints import Checkpoint, Checkpoints, Tensors
+from stillhouse.training.measuring import Measuring, check_finite
 from stillhouse.training.sampling import EpochSampler
 from stillhouse.training.state import optimizer_state, random_state, restore_optimizer_state, restore_random_state
 
 logger = logging.getLogger(__name__)
 
 
-class Resuming(Trainer):
+class Resuming(Measuring):
     """Mixed into each of TRL's trainers: order of samples, checkpoints, best weights, and tokens seen.
 
     Between two steps, and while gradients of the next one are still being gathered, weights and optimiser are those of
@@ -101,6 +102,10 @@ class Resuming(Trainer):
         self._evaluate(None, None)
         self._found.tensors["random"], self._found.values["random"] = random_state()
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if not self.control.should_training_stop:  # else the measurement that was made up for has ended the training
+            super()._run_epoch(*args, **kwargs)
+
     @property
     def _steps_an_epoch(self) -> int:
         batches = -(-len(self.lengths) // self.args.per_device_train_batch_size)
@@ -153,10 +158,11 @@ class Resuming(Trainer):
             self.write_checkpoint()
 
     def write_checkpoint(self) -> None:
-        """Write the checkpoint of the last finished step."""
+        """Write the checkpoint of the last finished step. Raises `TrainingError` for weights that are not finite."""
         settled = self._settled
         if self.checkpoints is None or settled is None:
             return
+        check_finite(self._trained().items(), settled["step"])
         optimizer, plain = optimizer_state(_plain(self.optimizer))
         scaler = getattr(self.accelerator, "scaler", None)
         tensors = {"adapter": dict(self._trained()), "optimizer": optimizer, "random": settled["tensors"]}
@@ -197,6 +203,10 @@ class Resuming(Trainer):
             for name, parameter in self._trained().items():
                 parameter.copy_(self.best[2][name])
         return self.best[0]
+
+    def check_weights(self) -> None:
+        """Raise `TrainingError` where a trained weight is infinite or not a number."""
+        check_finite(self._trained().items(), self.state.global_step)
 
     def _trained(self) -> dict[str, torch.nn.Parameter]:
         model = self.accelerator.unwrap_model(self.model)

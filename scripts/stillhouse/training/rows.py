@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stillhouse.provenance.digests import digest_json
 from stillhouse.provenance.files import stream_parquet_rows
 
 Row = dict[str, Any]
@@ -30,6 +31,12 @@ def read_rows(file: Path, objective: str) -> list[Row]:
         if isinstance(row.get("tools"), str):
             row["tools"] = json.loads(row["tools"]) if row["tools"].strip() else None
     return rows
+
+
+def learned_digest(rows: list[Row], objective: str) -> str:
+    """The sha256 of what is learned from `rows`: their texts and tools, and not their ancestry."""
+    learned = ("prompt", *SIDES[objective], "tools")
+    return digest_json([{key: row[key] for key in learned if row.get(key)} for row in rows])
 
 
 def _message(message: Any) -> Message:

@@ -40,12 +40,16 @@ class Shape:
         return self.vocabulary * self.hidden * (1 if self.tied else 2) + self.hidden * (2 * self.layers + 1)
 
     def adapted(self, targets: str | list[str]) -> dict[str, tuple[int, int]]:
-        """The linear layers of a block that get an adapter."""
-        return {name: size for name, size in self.linears.items() if targets == "all-linear" or name in targets}
+        """The linear layers of a block that get an adapter; a path to that of one block counts for all blocks."""
+        return {name: size for name, size in self.linears.items() if _aimed_at(name, targets)}
 
     def lora_parameters(self, rank: int, targets: str | list[str]) -> int:
         """Weights of an adapter (Hu et al. 2021): rank x (inputs + outputs) of each layer that has one."""
         return self.layers * sum(rank * (inputs + outputs) for inputs, outputs in self.adapted(targets).values())
+
+
+def _aimed_at(name: str, targets: str | list[str]) -> bool:
+    return targets == "all-linear" or any(target.rpartition(".")[2] == name for target in targets)
 
 
 def shape_of(config: dict[str, Any]) -> Shape | None:

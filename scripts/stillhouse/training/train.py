@@ -14,24 +14,31 @@ from datasets import disable_progress_bars
 from transformers import set_seed
 
 from stillhouse.llm.weights import quiet_transformers, save_tokenizer, staged_folder, write_adapter_digests
+from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import read_json, write_json, write_text
 from stillhouse.provenance.layout import ADAPTER_FILES
 from stillhouse.training.adapted import CONFIG, WEIGHTS
+from stillhouse.training.bases import read_base
 from stillhouse.training.callbacks import Ceiling
 from stillhouse.training.checkpoints import Checkpoints
 from stillhouse.training.checks import Examined, examine, model_failures, refuse
 from stillhouse.training.plot import plot_losses
 from stillhouse.training.precision import Precision, choose_precision
 from stillhouse.training.preflight import setting_failures
+from stillhouse.training.readme import adapter_readme
 from stillhouse.training.resuming import Resuming
 from stillhouse.training.rows import read_rows
 from stillhouse.training.settings import TrainSettings
+from stillhouse.training.targets import target_failures
 from stillhouse.training.tokens import load_tokenizer
 from stillhouse.training.trainers import make_trainer
 
 logger = logging.getLogger(__name__)
 
 FILES = (WEIGHTS, *ADAPTER_FILES, "metrics.jsonl", "loss.svg")
+README = "README.md"
+TOLD = ("steps", "best_step", "trainable_parameters", "train_loss", "valid_loss")
+"""The results that the README tells."""
 METRICS = ("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm")
 
 
@@ -64,7 +71,7 @@ def train_adapter(
     logger.info("computing in %s: %s", precision.name, precision.reason)
     with ExitStack() as held:
         held.enter_context(quiet_transformers())
-        kept = held.enter_context(Checkpoints(checkpoints, key).held()) if key else None
+        kept = held.enter_context(Checkpoints(checkpoints, key, precision.computing).held()) if key else None
         tokens = (splits["train"].rows, splits["valid"].rows)
         trainer = make_trainer(settings, base, tokenizer, tokens, precision, checkpoints, init)
         if max_minutes is not None:
@@ -73,13 +80,21 @@ def train_adapter(
         _run(trainer, kept, checkpoint_minutes)
         seconds = time.monotonic() - begun
         best = trainer.take_best()
+        trainer.check_weights()
         metrics = [{k: row[k] for k in METRICS if k in row} for row in trainer.state.log_history if _kept(row)]
-        _write(trainer.model, tokenizer, base, output, metrics)
+        results = _results(trainer, metrics, best)
+        with staged_folder(output) as stage:
+            _write(trainer.model, tokenizer, base, stage, metrics)
+            told = {key: results[key] for key in TOLD} | {"precision": precision.name}
+            files = {file: digest_file(stage / file) for file in FILES if file != README}
+            card = adapter_readme(base, init, settings, _data(splits), told, files)
+            write_text(stage / README, card)
+        write_adapter_digests(output, list(FILES), base, output / "digests.json")
         if kept:
             kept.remove()
     return {
         **_counts(splits),
-        **_results(trainer, metrics, best),
+        **results,
         "seconds": round(seconds, 1),
         "seconds_with_loading": round(time.monotonic() - started, 1),
         "tokens_per_second": round(float(trainer.tokens_seen) / seconds, 1),
@@ -98,10 +113,11 @@ def _prepare(settings: TrainSettings) -> None:
 def _examined(base: Path, dataset: Path, settings: TrainSettings, tokenizer: Any) -> dict[str, Examined]:
     """Both splits as tokens; raises `TrainingError` with what the preflight would report."""
     files = {split: dataset / f"{split}.parquet" for split in ("train", "valid")}
-    refuse([*model_failures(tokenizer, read_json(base / "config.json")), *setting_failures(settings, files)])
-    longest = settings.training.max_length
+    failures = [*model_failures(tokenizer, read_json(base / "config.json")), *setting_failures(settings, files)]
+    refuse([*failures, *target_failures(base, settings.lora.targets)])
+    longest, known = settings.training.max_length, read_base(base)
     rows = {split: read_rows(file, settings.objective) for split, file in files.items()}
-    found = {split: examine(rows[split], split, settings.objective, tokenizer, longest) for split in files}
+    found = {split: examine(rows[split], split, settings.objective, tokenizer, longest, known) for split in files}
     refuse(failure for examined in found.values() for failure in examined.failures)
     return found
 
@@ -113,13 +129,10 @@ def _run(trainer: Resuming, kept: Checkpoints | None, checkpoint_minutes: float)
 
 
 def _counts(splits: dict[str, Examined]) -> dict[str, int]:
-    answers = list(splits["train"].answers)
-    return {
-        "rows": len(splits["train"].rows),
-        "valid_rows": len(splits["valid"].rows),
-        "tokens": sum(len(side.ids) for side in answers),
-        "supervised_tokens": sum(len(side.answer) for side in answers),
-    }
+    data = _data(splits)
+    train = data["train"]
+    counts = {"rows": train["rows"], "valid_rows": data["valid"]["rows"]}
+    return {**counts, "tokens": train["tokens"], "supervised_tokens": train["supervised"]}
 
 
 def _results(trainer: Resuming, metrics: list[dict[str, Any]], best: int | None) -> dict[str, Any]:
@@ -158,17 +171,29 @@ def _kept(row: dict[str, Any]) -> bool:
     return "loss" in row or "eval_loss" in row
 
 
-def _write(model: Any, tokenizer: Any, base: Path, output: Path, metrics: list[dict[str, Any]]) -> None:
-    with staged_folder(output) as stage:
-        model.save_pretrained(str(stage), save_embedding_layers=False, selected_adapters=["default"])
-        (stage / "README.md").unlink(missing_ok=True)
-        (stage / WEIGHTS).chmod(0o644)
-        config = read_json(stage / CONFIG)
-        # PEFT writes a set in hash order and the base as an absolute path.
-        config["target_modules"] = sorted(config["target_modules"])
-        config["base_model_name_or_path"] = base.as_posix()
-        write_json(stage / CONFIG, config)
-        save_tokenizer(tokenizer, stage, tokenizer.model_max_length)
-        write_text(stage / "metrics.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in metrics))
-        plot_losses(metrics, stage / "loss.svg")
-    write_adapter_digests(output, list(FILES), base, output / "digests.json")
+def _write(model: Any, tokenizer: Any, base: Path, stage: Path, metrics: list[dict[str, Any]]) -> None:
+    """Everything of an adapter but its README and its digests."""
+    model.save_pretrained(str(stage), save_embedding_layers=False, selected_adapters=["default"])
+    (stage / WEIGHTS).chmod(0o644)
+    config = read_json(stage / CONFIG)
+    # PEFT writes a set in hash order and the base as an absolute path.
+    config["target_modules"] = sorted(config["target_modules"])
+    config["base_model_name_or_path"] = base.as_posix()
+    write_json(stage / CONFIG, config)
+    save_tokenizer(tokenizer, stage, tokenizer.model_max_length)
+    lines = (json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in metrics)
+    write_text(stage / "metrics.jsonl", "".join(lines))
+    plot_losses(metrics, stage / "loss.svg")
+
+
+def _data(splits: dict[str, Examined]) -> dict[str, dict[str, Any]]:
+    """What was learned from and measured by, by split."""
+    return {
+        split: {
+            "rows": len(found.rows),
+            "tokens": sum(len(side.ids) for side in found.answers),
+            "supervised": sum(len(side.answer) for side in found.answers),
+            "sha256": found.digest,
+        }
+        for split, found in splits.items()
+    }

@@ -1,16 +1,20 @@
 """TRL's trainers as Stillhouse runs them: tokens of our own making, our order of samples, our checkpoints."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
+from stillhouse.errors import TrainingError
 from stillhouse.training.adapted import load_base, lora_config, start_from
 from stillhouse.training.callbacks import Patience, Progress
 from stillhouse.training.completion import CompletionTrainer, lay_end_to_end
+from stillhouse.training.measuring import Parts
 from stillhouse.training.precision import Precision
 from stillhouse.training.resuming import Resuming, StepWatch
 from stillhouse.training.settings import TrainSettings
@@ -34,6 +38,12 @@ class Orpo(Resuming, ORPOTrainer):
     def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
         """The tokens that the row brings."""
         return {}
+
+    def loss_parts(self, inputs: Mapping[str, Any], loss: torch.Tensor) -> Parts:
+        """ORPO's loss is a mean over the tokens of chosen rows, prompts included, and one over pairs."""
+        likelihood = self._stored_metrics["eval"]["eval_nll_loss"][-1]
+        mask = inputs["chosen_attention_mask"]
+        return {"tokens": (likelihood, int(mask[:, 1:].sum())), "pairs": (loss.item() - likelihood, len(mask))}
 
 
 TRAINERS = {"sft": (Sft, SFTConfig), "dpo": (Dpo, DPOConfig), "orpo": (Orpo, ORPOConfig)}
@@ -60,8 +70,10 @@ def make_trainer(
     t, (train, valid) = settings.training, splits
     trainer_class, config_class = TRAINERS[settings.objective]
     model: Any = load_base(base, settings, precision.dtype)
+    exact: dict[str, torch.Tensor] = {}
     if init is not None:
         model = start_from(model, base, init, settings)
+        exact = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
     data = [
         Dataset.from_list([SHOWN[settings.objective] | trainer_row(row, settings.objective) for row in rows])
         for rows in splits
@@ -75,6 +87,7 @@ def make_trainer(
         peft_config=None if init is not None else lora_config(settings),
         callbacks=[Progress(settings.objective)],
     )
+    _in_full(trainer.model, exact)
     trainer.remove_callback(PrinterCallback)  # the log has every line, the terminal a bar
     if t.packing and settings.objective == "sft":
         trainer.data_collator = lay_end_to_end
@@ -83,8 +96,20 @@ def make_trainer(
     trainer.add_callback(StepWatch(trainer))
     trainer.lengths = [max(len(side.ids) for side in row) for row in train]
     trainer.grouped = t.group_by_length
-    trainer.keep_best = bool(valid) and (t.best or t.early_stopping is not None)
+    trainer.keep_best = bool(valid) and (t.early_stopping is not None if t.best is None else t.best)
     return trainer
+
+
+def _in_full(model: torch.nn.Module, exact: dict[str, torch.Tensor]) -> None:
+    """Train in fp32 what is trained, and keep the reference in it; `exact` is what the adapter started from.
+
+    TRL casts adapters of quantised bases to bf16, whose steps of one 256th swallow the updates of small learning rates.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad or ".ref." in name:
+            parameter.data = exact.get(name, parameter.data).to(parameter.device, torch.float32)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError("lora.targets leaves nothing to train: no weight of the model has an adapter")
 
 
 def _arguments(settings: TrainSettings, precision: Precision, folder: Path, measured: bool) -> dict[str, Any]:
@@ -108,9 +133,10 @@ def _arguments(settings: TrainSettings, precision: Precision, folder: Path, meas
         "data_seed": t.seed,
         "bf16": precision.name == "bf16",
         "fp16": precision.name == "fp16",
-        "use_cpu": _without_gpu(),
+        "use_cpu": not torch.cuda.is_available(),
         "gradient_checkpointing": t.gradient_checkpointing,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it would log a training that diverged as one without loss
         "eval_strategy": ("steps" if by_steps else "epoch") if measured else "no",
         "eval_steps": t.evaluate if by_steps else None,
         "save_strategy": "no",
@@ -122,9 +148,3 @@ def _arguments(settings: TrainSettings, precision: Precision, folder: Path, meas
     if settings.objective == "sft":
         return {**common, "completion_only_loss": True, "packing": False}
     return {**common, "beta": t.beta}
-
-
-def _without_gpu() -> bool:
-    import torch
-
-    return not torch.cuda.is_available()

@@ -30,15 +30,23 @@ FEWEST_OTHER_LETTERS = 12
 _LOOKED_AT, _CHARACTERS = 20_000, 600
 """Characters of an answer in which prose is looked for, and of that prose those by which its language is told."""
 
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u9fff\uf900-\ufaff\uff00-\uffef"
+"""Thai, Lao, Burmese, Khmer, Chinese and Japanese with their punctuation: what links and formulae do not hold."""
 _NO_PROSE = re.compile(
-    r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*+`|https?://\S+"  # code, links
-    r"|\$\$.{1,1000}?\$\$|\\\[.{1,1000}?\\\]|\\\(.{1,200}?\\\)|\$[^$\s][^$\n]{0,200}(?<!\s)\$"  # formulae
+    rf"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*+`|https?://[^\s{_UNSPACED}]+"  # code, links
+    r"|\$\$.{1,1000}?\$\$|\\\[.{1,1000}?\\\]|\\\(.{1,200}?\\\)"  # formulae
+    rf"|\$[^$\s][^$\n{_UNSPACED}]{{0,200}}(?<!\s)\$"  # and not what stands between two prices
     r"|(?:\A|(?<=\n\n))(?:(?: {4}|\t)(?![ \t]*(?:[-*+\u2022]|\d+[.)])[ \t])[^\n]*+(?:\n+|\Z))++",  # indented code
     re.DOTALL,
 )
-# commands, paths, names of variables, numbers with units
-_NO_WORD = re.compile(r"(?<!\S)-\S+|\S*[/\\=<>{}$@^&%~0-9]\S*|\S*(?:\w_\w|\w\(|\w\[)\S*|\w+\.\w\S*")
-_LATIN = re.compile(r"[A-Za-z\u00aa-\u024f\u1e00-\u1eff]")
+_BETWEEN_SPACES = re.compile(r"\s*\S+")
+# commands, paths, names of variables, numbers with units: each sign is looked for by itself, so that it takes one pass
+_NO_WORD = re.compile(r"\A\s*-\S|[/\\=<>{}$@^&%~0-9]|\w_\w|\w[(\[]|\w\.\w")
+_LATIN_LETTERS = "A-Za-z\u00aa-\u024f\u1e00-\u1eff"
+_LATIN = re.compile(f"[{_LATIN_LETTERS}]")
+_OTHER = re.compile(rf"[^\W\d_{_LATIN_LETTERS}][^\x00-\x7f]{{0,3}}[^\W\d_{_LATIN_LETTERS}]")
+"""Two letters of another script, and not more than their marks between them; one is a sign of a formula."""
+_ASCII_RUN = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,23 @@ class InLanguage:
 
 def prose(text: str) -> str:
     """The first words of `text` that belong to a language, without code, commands, formulae and links."""
-    return _NO_WORD.sub(" ", _NO_PROSE.sub(" ", text[:_LOOKED_AT]))[:_CHARACTERS]
+    told, characters = [], 0
+    for match in _BETWEEN_SPACES.finditer(_NO_PROSE.sub(" ", text[:_LOOKED_AT])):
+        told.append(_words(match.group()))
+        characters += len(told[-1])
+        if characters >= _CHARACTERS:
+            break
+    return "".join(told)[:_CHARACTERS]
+
+
+def _words(between: str) -> str:
+    """What of a run between spaces belongs to a language: all or nothing, as in Latin letters each is a word.
+
+    Other scripts may be written without spaces, so that a run is a whole text: only its ASCII goes.
+    """
+    if not _NO_WORD.search(between):
+        return between
+    return _ASCII_RUN.sub(" ", between) if _OTHER.search(between) else " "
 
 
 def has_language(told: str) -> bool:

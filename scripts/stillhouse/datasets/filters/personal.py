@@ -21,24 +21,29 @@ KINDS = ("email", "phone", "iban", "card", "ip")
 _LETTERS = "A-Za-z0-9\u00c0-\u024f\u0370-\u052f"
 """Of names of people and hosts: Latin, Greek and Cyrillic."""
 _EMAIL = re.compile(
-    rf"(?<![{_LETTERS}._%+/-])(?P<local>[{_LETTERS}][{_LETTERS}._%+-]{{0,63}})"
-    rf"@(?P<host>(?:[{_LETTERS}](?:[{_LETTERS}-]{{0,61}}[{_LETTERS}])?\.)+(?P<top>[A-Za-z]{{2,24}}))"
-    rf"(?![{_LETTERS}-]|\.[{_LETTERS}])"
+    rf"(?<![{_LETTERS}._%+-])(?P<local>[{_LETTERS}_][{_LETTERS}._%+-]{{0,63}})"
+    rf"@(?P<host>(?:[{_LETTERS}](?:[{_LETTERS}-]{{0,61}}[{_LETTERS}])?\.)+(?P<top>[A-Za-z]{{2,24}}|[\u0430-\u044f]{{2,8}}))"
+    rf"(?![{_LETTERS}]|-+[{_LETTERS}]|\.[{_LETTERS}])"
 )
+_PACKAGES = frozenset({"npm.io"})
+"""Hosts behind the names of packages; no one has an address there."""
 _NO_ONE = frozenset({"git", "noreply", "no-reply", "donotreply"})
 _RESERVED_TOPS = frozenset({"example", "invalid", "local", "localhost", "test"})
 _NO_TOPS = frozenset({"css", "gif", "html", "jpeg", "jpg", "js", "json", "png", "svg", "ts", "webp"})
 _PLACEHOLDERS = frozenset({"company", "domain", "example", "yourcompany", "yourdomain"})
 
-_INTERNATIONAL = re.compile(r"(?<![\w+])\+[1-9](?:[ ().\-/\u2010-\u2015\u00a0]{0,3}[0-9]){6,14}(?![0-9A-Za-z])")
+_INTERNATIONAL = re.compile(
+    r"(?<![\w+])(?:\+|(?<![\w.,/-])00)[1-9](?:[ ().\-/\u2010-\u2015\u00a0]{0,3}[0-9]){6,14}(?![0-9A-Za-z])"
+)
 _AMERICAN = re.compile(
-    r"(?<![\w+./-])(?:1[-. ])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[-. ])[2-9][0-9]{2}[-. ][0-9]{4}(?![\w/-]|\.[0-9])"
+    r"(?<![\w+./-])(?:1[-. ])?(?:\([2-9][0-9]{2}\) ?(?=[0-9]{3}[-. 0-9])|[2-9][0-9]{2}[-. ](?=[0-9]{3}[-. ]))[2-9][0-9]{2}[-. ]?[0-9]{4}(?![\w/-]|\.[0-9])"
 )
 _FICTION = re.compile(r"55501[0-9]{2}\Z")
 
 _GAP = "[ \u00a0\u202f\u2010\u2011-]"
 _IBAN = re.compile(
-    rf"(?<![A-Za-z0-9])[A-Z]{{2}}[0-9]{{2}}(?:{_GAP}?[A-Z0-9]{{4}}){{2,7}}(?:{_GAP}?[A-Z0-9]{{1,3}})?(?![A-Za-z0-9])"
+    rf"(?<![A-Za-z0-9])(?:[A-Z]{{2}}[0-9]{{2}}(?:{_GAP}?[A-Z0-9]{{4}}){{2,7}}(?:{_GAP}?[A-Z0-9]{{1,3}})?"
+    rf"|[a-z]{{2}}[0-9]{{2}}(?:{_GAP}?[a-z0-9]{{4}}){{2,7}}(?:{_GAP}?[a-z0-9]{{1,3}})?)(?![A-Za-z0-9])"
 )
 _CARD = re.compile(r"(?<![0-9A-Za-z.,_-])[2-6][0-9]{3}(?:[ -]?[0-9]{4}){2}(?:[ -]?[0-9]{1,7})?(?![0-9A-Za-z_-]|[.,][0-9])"
                    r"|(?<![0-9A-Za-z.,_-])3[47][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{5}(?![0-9A-Za-z_-]|[.,][0-9])")  # fmt: skip
@@ -54,7 +59,7 @@ _VERSION_LIKE = 30
 """Four numbers up to this one are a version or a heading (1.2.10.4), hardly ever an address."""
 _COUNTED = re.compile(
     r"(?:\b(?:versions?|ver|v|sections?|secs?|sects?|chapters?|ch|releases?|builds?|revisions?|rev|clauses?|articles?|"
-    r"annex|appendix|paragraphs?|paras?|figures?|figs?|assembly|firmware|driver)|\u00a7)\.?[ \t\u00a0]{0,3}"
+    r"annex|appendix|paragraphs?|paras?|figures?|figs?|assembly|firmware|driver|oid|python|java|node|ruby|php|bios)|\u00a7)\.?[ \t\u00a0]{0,3}"
     r"(?:(?:numbers?|no\.|is|of)[ \t]{1,3})?[=:]?[ \t]{0,3}[\"'`(*]{0,3}\Z",
     re.IGNORECASE,
 )
@@ -72,7 +77,7 @@ def _is_address(match: re.Match[str]) -> bool:
     top, host = match["top"].lower(), match["host"].lower().split(".")
     if top in _RESERVED_TOPS or top in _NO_TOPS or match["local"].lower() in _NO_ONE:
         return False
-    return host[-2] not in _PLACEHOLDERS
+    return host[-2] not in _PLACEHOLDERS and ".".join(host) not in _PACKAGES
 
 
 def has_phone(text: str) -> bool:
@@ -88,7 +93,7 @@ def _is_number(number: str, region: str | None) -> bool:
     if _FICTION.search(re.sub(r"[^0-9]", "", number)):
         return False
     try:
-        return phonenumbers.is_valid_number(phonenumbers.parse(number, region))
+        return phonenumbers.is_valid_number(phonenumbers.parse(re.sub(r"\A00", "+", number), region))
     except phonenumbers.NumberParseException:
         return False
 
@@ -103,7 +108,9 @@ def _is_iban(found: str) -> bool:
 
     # groups of capitals that follow in the text look like more of the number
     groups = re.split(_GAP, found)
-    return any(iban.is_valid("".join(groups[:count]), check_country=False) for count in range(1, len(groups) + 1))
+    return any(
+        iban.is_valid("".join(groups[:count]).upper(), check_country=False) for count in range(1, len(groups) + 1)
+    )
 
 
 def has_card(text: str) -> bool:
@@ -156,8 +163,8 @@ FINDERS: dict[str, Callable[[str], bool]] = {
 
 HINTS = {
     "email": rf"[{_LETTERS}._%+-]@[{_LETTERS}]",
-    "phone": r"\+[1-9](?:[^0-9A-Za-z]{0,3}[0-9]){6}|[0-9]{3}[-. ][0-9]{4}",
-    "iban": rf"[A-Z]{{2}}[0-9]{{2}}{_GAP}?[A-Z0-9]{{4}}{_GAP}?[A-Z0-9]{{4}}",
+    "phone": r"(?:\+|00)[1-9](?:[^0-9A-Za-z]{0,3}[0-9]){6}|[0-9]{3}[-. ][0-9]{4}|\([0-9]{3}\) ?[0-9]{7}",
+    "iban": rf"(?:[A-Z]{{2}}|[a-z]{{2}})[0-9]{{2}}{_GAP}?[A-Za-z0-9]{{4}}{_GAP}?[A-Za-z0-9]{{4}}",
     "card": r"[2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}|3[47][0-9]{2}[ -]?[0-9]{6}",
     "ip": r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|[23][0-9A-Fa-f]{3}:[0-9A-Fa-f]{0,4}:",
 }

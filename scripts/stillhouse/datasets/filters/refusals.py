@@ -19,6 +19,7 @@ _UNABLE = (
     rf"(?:(?:can(?:'?t|not)|can not|could not|couldn't|won'?t|will not) {_ADVERBS}"
     rf"|(?:am|was) (?:unable|not able|not allowed|not permitted|not going) to {_ADVERBS}|refuse to |decline to )"
 )
+_SPEAKER_UNABLE = r"(?:i|we) (?:(?:can(?:'?t|not)|can not|won'?t|will not)|(?:are|am) (?:unable|not able) to) "
 _I_AM_UNABLE = rf"(?:{_UNABLE}|i'm (?:unable|not able|not allowed|not permitted|not going) to {_ADVERBS})"
 _LEADS = (
     r"^(?:(?:unfortunately|regrettably|sorry|i(?:'m| am) (?:(?:so|very|really|truly) )?(?:sorry|afraid)|"
@@ -54,6 +55,11 @@ _PATTERNS = (
     rf"{_LEADS}i (?:do not|don't) (?:engage in|condone|create|generate|provide|produce|write) {_THIS}",
     # a later sentence that begins with it
     rf"[.!?:] ?{_I_AM_UNABLE}(?:assist with|comply with|help you|provide (?:assistance|instructions|guidance|advice))\b",
+    # a firm speaks of itself as "we", so the request must be named, and so must what nobody should be helped with
+    rf"{_LEADS}{_SPEAKER_UNABLE}{_HELP} {_ASKED}s?\b",
+    rf"{_LEADS}{_I_AM_UNABLE}(?:write|create|make|build|produce|develop|provide) (?:any |an? )?"
+    r"(?:malware|ransomware|spyware|keyloggers?|exploits? code|bombs?|explosives|phishing (?:e-?mails?|pages?))(?:[.,;:!]| (?:for|that|or|to|which|code)\b)",
+    r"\b(?:it's|it is) (?:simply |just )?(?:not possible|impossible) for me to (?:help|assist|provide|answer|comply|fulfil+|continue)\b",
     # an apology, and nothing behind it
     r"^(?:i(?:'m| am) (?:(?:so|very|really|truly) )?(?:sorry|afraid)|sorry|i apologi[sz]e),? (?:but )?"
     r"i (?:can(?:'?t|not)|won'?t)[.!]",
@@ -85,10 +91,24 @@ _PATTERNS = (
     r"the (?:ability|capability) to (?:browse|access|remember|see|send|open)|real-time)",
     r"\bmy (?:training|knowledge) (?:data )?(?:cut-?off|only goes|only extends)\b",
 )
+BARE = re.compile(
+    r"^(?:i'm sorry,? but )?i (?:must|will have to) (?:respectfully |politely )?decline[.!]?",
+    re.IGNORECASE,
+)
+"""A refusal where it is all that is said."""
+_LIMITS = re.compile(
+    r"^(?:no,? |unfortunately,? |sorry,? (?:but )?)?i (?:can(?:'?t|not)|won'?t|will not|could not|couldn't) "
+    r"(?:provide|give|write|create|produce|generate|make) (?:(?:you )?an? (?:(?:better|clearer|simpler|finer|shorter)\b"
+    r"|(?:long|longer|lengthy) (?:essay|answer|list|speech|introduction|text)\b)"
+    r"|(?:an? |the )?(?:files?|folders?|director(?:y|ies)) (?:in|on|under|at) (?:this|the|that|your)\b)",
+    re.IGNORECASE,
+)
+"""What an answer says of its own limits, or of a computer's, and then goes on."""
 REFUSALS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _PATTERNS)
 
 
 def is_refusal(text: str) -> bool:
     """Whether an answer begins by refusing, or by speaking of itself as a machine. English only."""
     opening = text.strip()[:OPENING_CHARACTERS].replace("\u2019", "'")
-    return any(pattern.search(opening) for pattern in REFUSALS)
+    opening = _LIMITS.sub("-", opening)
+    return BARE.fullmatch(opening) is not None or any(pattern.search(opening) for pattern in REFUSALS)

@@ -24,6 +24,7 @@ from stillhouse.datasets.filters.lengths import (
 )
 from stillhouse.datasets.filters.panel import Converged, JudgeAgreement, MinMargin, NotTruncated
 from stillhouse.datasets.filters.personal import NoPersonalData
+from stillhouse.datasets.filters.quality import MinQuality, Scored
 from stillhouse.datasets.filters.reach import texts_of
 from stillhouse.datasets.filters.secrets import NoSecrets
 from stillhouse.datasets.filters.texts import (
@@ -37,7 +38,7 @@ from stillhouse.datasets.filters.texts import (
 )
 from stillhouse.datasets.filters.user import PythonFilter, load_function
 from stillhouse.errors import InputError
-from stillhouse.study.filters import Filter
+from stillhouse.study.filters import Filter, QualityBound
 from stillhouse.study.markers import load_markers
 
 __all__ = ["ALWAYS", "FILTERS", "RowFilter", "keep_mask", "make_filters"]
@@ -65,7 +66,7 @@ class Means:
         return self.counter
 
 
-Maker = Callable[[Any, Means], RowFilter]
+Maker = Callable[[Any, Means], RowFilter | list[RowFilter]]
 
 FILTERS: dict[str, Maker] = {
     "min_words": lambda limit, _: MinWords(limit),
@@ -83,6 +84,7 @@ FILTERS: dict[str, Maker] = {
     "converged": lambda _, __: Converged(),
     "min_margin": lambda points, _: MinMargin(points),
     "judge_agreement": lambda share, _: JudgeAgreement(share),
+    "quality": lambda bound, _: _by_score(bound),
     "no_refusals": lambda _, __: NoRefusals(),
     "min_contractions": lambda limit, _: MinContractions(limit),
     "max_contractions": lambda limit, _: MaxContractions(limit),
@@ -94,7 +96,7 @@ FILTERS: dict[str, Maker] = {
     "pii": lambda wanted, means: NoPersonalData(() if wanted is True else tuple(wanted), means.texts),
     "python": lambda named, means: _users(named, means),
 }
-"""Key of a filter in the study -> what makes it."""
+"""Key of a filter in the study -> what makes it: one filter, or several that each have a reason."""
 
 
 def make_filters(
@@ -118,7 +120,13 @@ def make_filters(
     """
     means = Means(files, counter, texts_of(format))
     settings = ((key, getattr(one, key)) for one in wanted for key in FILTERS)
-    return [FILTERS[key](value, means) for key, value in settings if value is not None]
+    made = (FILTERS[key](value, means) for key, value in settings if value is not None)
+    return [item for one in made for item in (one if isinstance(one, list) else [one])]
+
+
+def _by_score(bound: QualityBound) -> list[RowFilter]:
+    found = MinQuality(bound.min, bound.unscored)
+    return [found] if bound.unscored == "keep" else [Scored(), found]
 
 
 def _users(named: str, means: Means) -> PythonFilter:

@@ -3,7 +3,7 @@
 detect-secrets finds by form (a token's prefix and length) and by chance (high entropy, words such as "password").
 All plugins of the first kind are on; of the second, `high_entropy` can be chosen. Its own patterns miss hub
 tokens, newer keys of model providers, encrypted PEM keys and AWS keys without quotes: `hub`, `private_key` and `aws`
-know them. What documentation is full of is no secret: keys with EXAMPLE in them, runs of one character, passwords of
+know them; `hub` also takes values drawn at random that stand beside a name such as `API_KEY=`. What documentation is full of is no secret: keys with EXAMPLE in them, runs of one character, passwords of
 localhost, passwords that are the user's name.
 """
 
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import log2
 from typing import TYPE_CHECKING
 
 from stillhouse.datasets.filters.base import Answer, Columns, Mask, written
@@ -43,7 +44,16 @@ _HUB = (
     r"hv[sbr]\.[A-Za-z0-9_-]{24,}",
     r"shp(?:at|ca|pa|ss)_[0-9A-Fa-f]{32}",
     r"lin_api_[A-Za-z0-9]{32,}",
+    r"dapi[0-9a-f]{32}",
+    r"GOCSPX-[A-Za-z0-9_-]{24,}",
+    r"NRAK-[A-Z0-9]{27}",
+    r"key-[0-9a-f]{32}",
 )
+_ASSIGNED_VALUE = (
+    r"(?:[A-Z][A-Z0-9]*_)+(?:KEY|TOKEN|SECRET|PASSWORD)\\?[\"']? ?[=:] ?\\?[\"']?[A-Za-z0-9+/_~!@#%^&*-]{14,}",
+    r"(?:[Aa]uthorization|AUTHORIZATION)\\?[\"']? ?: ?\\?[\"']?[Bb]earer [A-Za-z0-9._~+/-]{24,}",
+)
+"""A value beside a name that says what it is; whether it is one is told by its characters."""
 
 # What every text must hold in which the plugin finds something; only characters that JSON writes as they are.
 _ASSIGNED = r"[^A-Za-z0-9\n]*"
@@ -58,7 +68,7 @@ HINTS = {
     "git_hub": r"gh[pousr]_",
     "git_lab": r"gl(?:pat|dt|ft|soat|rt|cbt|imt|ptt|agent|oas)-|GR1348941",
     "high_entropy": r"""['"]""",
-    "hub": "|".join(_HUB),
+    "hub": "|".join((*_HUB, *_ASSIGNED_VALUE)),
     "ibm": rf"(?i:key|pwd|pass(?:word)?|token){_ASSIGNED}\S{{44}}",
     "jwt": r"eyJ",
     "mailchimp": r"-us[0-9]",
@@ -78,6 +88,13 @@ PLUGINS = tuple(HINTS)
 BY_CHANCE = frozenset({"high_entropy"})
 
 _OWN_TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(_HUB)})")
+_NAMED = re.compile(
+    r"(?<![A-Za-z0-9_])(?:[A-Z][A-Z0-9]{0,30}_){1,6}(?:KEY|TOKEN|SECRET|PASSWORD)[\"']? ?[=:] ?[\"']?"
+    r"(?P<value>[A-Za-z0-9+/_~!@#%^&*-]{14,256}={0,2})(?![A-Za-z0-9.(\[{])"
+    r"|(?<![A-Za-z0-9_])(?:[Aa]uthorization|AUTHORIZATION)[\"']? ?: ?[\"']?[Bb]earer (?P<bearer>[A-Za-z0-9._~+/-]{24,})"
+)
+_SAYS_SO = re.compile(r"(?i:example|your|changeme|placeholder|dummy|secret|password|xxx|insert|replace|redacted)")
+"""Words of placeholders: a value that holds one was made up."""
 _KEBAB = re.compile(r"[a-z]{2}(?:[-_]+(?:[A-Za-z][a-z]*|[A-Z]+)?[0-9]{0,4})*")
 """sk-fading-circle-wrapper1: names of styles, slugs of pages."""
 _AWS_KEY = re.compile(
@@ -127,7 +144,31 @@ def _is_token(match: re.Match[str]) -> bool:
 
 def _is_varied(found: str) -> bool:
     """Whether a token is more than a placeholder."""
-    return len(set(found[-_LAST:])) >= _FEWEST_CHARACTERS and "EXAMPLE" not in found.upper()
+    if re.search("EXAMPLE|YOUR[-_]", found, re.IGNORECASE):
+        return False
+    return len(set(found[-_LAST:])) >= _FEWEST_CHARACTERS
+
+
+def holds_assigned(text: str) -> bool:
+    """Whether `text` gives a value drawn at random to a name that ends in KEY, TOKEN, SECRET or PASSWORD, or a bearer's."""
+    return any(_is_random(match["value"] or match["bearer"]) for match in _NAMED.finditer(text))
+
+
+def _is_random(value: str) -> bool:
+    """Whether letters and digits are mixed as in what is drawn: digits in several places, and hardly a character twice."""
+    if _SAYS_SO.search(value) or not _is_varied(value) or _KEBAB.fullmatch(value):
+        return False
+    changes = len(re.findall(r"[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])", value))
+    return changes >= 3 and (changes >= 4 or _is_mixed(value)) and _entropy(value) >= _LEAST_ENTROPY
+
+
+_LEAST_ENTROPY = 3.0
+"""Bits a character; 40 hexadecimal digits have about 3.7 of at most 4."""
+
+
+def _entropy(value: str) -> float:
+    shares = [value.count(one) / len(value) for one in set(value)]
+    return -sum(share * log2(share) for share in shares)
 
 
 def holds_private_key(text: str) -> bool:
@@ -263,7 +304,7 @@ def _holds_entropy(text: str) -> bool:
 _OWN: dict[str, Callable[[str], bool]] = {
     "aws": holds_aws_key,
     "high_entropy": _holds_entropy,
-    "hub": holds_token,
+    "hub": lambda text: holds_token(text) or holds_assigned(text),
     "jwt": holds_jwt,
     "private_key": holds_private_key,
 }

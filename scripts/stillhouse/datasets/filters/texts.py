@@ -18,15 +18,17 @@ from stillhouse.datasets.filters.patterns import (
     recheck,
     search,
 )
-from stillhouse.datasets.filters.refusals import OPENING_CHARACTERS, REFUSALS, is_refusal
+from stillhouse.datasets.filters.refusals import BARE, OPENING_CHARACTERS, REFUSALS, is_refusal
 from stillhouse.study.markers import Markers
 
 # Reasoning never becomes something to imitate, closed or not, in the spellings that models use. An attribute may follow
-# the name; other words may not, so that `a <think and b> c` is none.
+# the name; other words may not, so that `a <think and b> c` is none, and a type (`List<Thought>`) is none either.
 _THINK_TAG = re.compile(
-    r"[<\u25c1]\s*[/|]{0,2}\s*(?:[a-z]{1,12}:)?(?:think(?:ing)?|thoughts?|reasoning)"
+    r"(?:(?<![A-Za-z0-9_])<|<(?=\s*[/|]|(?-i:think(?:ing)?>))|\u25c1)"
+    r"\s*[/|]{0,2}\s*(?:[a-z]{1,12}:|longcat_)?(?:think(?:ing)?|thought|reasoning)"
     r"(?:\s{1,4}[\w:-]{1,40}\s?=[^<>\u25c1\u25b7]{0,60})?\s*[|/]?\s*[>\u25b7]"
     r"|<\|\s?(?:begin|end)_of_(?:thought|thinking|reasoning)\s?\|>"
+    r"|<\|(?:START|END)_THINKING\|>"
     r"|<\|channel\|>\s{0,4}analysis\b"
     r"|\[/?(?-i:THINK)\]",
     re.IGNORECASE,
@@ -34,8 +36,9 @@ _THINK_TAG = re.compile(
 _TAG_OPENS = ("<", "\u25c1", r"\[/?THINK\]")
 
 _ASCII_SPACES = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
-_REFUSAL_FORM = any_of(map(re2_form, REFUSALS))
-_SPEAKER = r"(?i)\b(?:i|me|my)\b"
+_REFUSAL_FORM = any_of(map(re2_form, (*REFUSALS, BARE)))
+"""Finds every refusal and a few answers more, at which `is_refusal` looks again."""
+_SPEAKER = r"(?i)\b(?:i|we|me|my)\b"
 """In every refusal someone speaks of itself; the whole form takes long."""
 
 
@@ -96,7 +99,7 @@ class NoRefusals:
         found = as_mask(pc.match_substring_regex(straight, _SPEAKER))
         places = np.flatnonzero(found)
         found[places] = as_mask(pc.match_substring_regex(straight.take(pa.array(places)), _REFUSAL_FORM))
-        return ~recheck(found, answers, is_refusal, ~neutral(answers))
+        return ~recheck(found, answers, is_refusal, found | ~neutral(answers))
 
 
 @dataclass(frozen=True)
