@@ -369,7 +369,7 @@ def test_answers_of_files_may_be_the_rejected_side() -> None:
     assert inputs["failures"] == []
     assert "results/answers/unused/record.json" in study_records(plan)
     keys = [party["key"] for party in plan.recipe_dataset_card("onpolicy")["parties"]]
-    assert keys == ["answers.pairs", "answers.unused"]
+    assert sorted(keys) == ["answers.pairs", "answers.unused", "models.smollm2", "prompts.plans"]
 
 
 @pytest.mark.parametrize(
