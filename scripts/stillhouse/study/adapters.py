@@ -82,7 +82,7 @@ class Fidelity(Section):
     """How near the GGUF files of an export are to its adapter on the full-precision base."""
 
     prompts: int = Field(16, ge=1, description="rows at most: of the dataset's test and valid splits, else of train")
-    tokens: int = Field(128, ge=16, description="tokens of a row at most")
+    tokens: int = Field(128, ge=16, description="tokens of each answer at most; its prompt is read whole")
     min_top1: Share = Field(
         0.9, description="warn where the likeliest token is another one more often than this allows"
     )
