@@ -138,6 +138,17 @@ def test_exactly_what_is_in_reach_counts(house: Path, file: str, text: str, coun
     assert (digest(house).digest != before) is counts
 
 
+def test_a_default_of_a_study_key_is_an_input_and_no_code(house: Path) -> None:
+    (house / "scripts/stillhouse/study").mkdir()
+    (house / "scripts/stillhouse/study/keys.py").write_text('DEFAULT = "data/default.j2"\n')
+    (house / "data/default.j2").write_text("Score it.")
+    (house / "scripts/job.py").write_text("import stillhouse.study.keys\n")
+    before = digest(house)
+    assert "scripts/stillhouse/study/keys.py" in before.files and "data/default.j2" not in before.files
+    (house / "data/default.j2").write_text("Give it a score.")
+    assert digest(house) == before
+
+
 def test_a_copy_elsewhere_has_the_same_digest(house: Path, tmp_path_factory, monkeypatch) -> None:
     before = digest(house)
     other = tmp_path_factory.mktemp("elsewhere") / "house"

@@ -138,7 +138,8 @@ def code_digest(script: Path) -> CodeDigest:
         module = read_module(file)
         files[name] = module.digest
         foreign |= module.foreign
-        files.update({path: _data_digest(path) for path in module.data})
+        if not file.is_relative_to(LIBRARY / "study"):  # what a study names reaches jobs as inputs, and counts as such
+            files.update({path: _data_digest(path) for path in module.data})
         waiting.extend(found for found in map(_module_file, module.library) if found)
     ordered = dict(sorted(files.items()))
     return CodeDigest(digest_json(ordered), ordered, frozenset(foreign))
