@@ -17,7 +17,7 @@ STUDY_FAULTS = {
     "unknown key": (lambda c: c["adapters"]["mixed"].update(lorra={}), "did you mean 'lora'?"),
     "missing generation": (
         lambda c: c["datasets"]["mixed"]["sources"][0].update(generation="plan"),
-        "datasets.mixed.sources[0].generation: no 'plan' in generations; did you mean 'plans'?",
+        "datasets.mixed.sources[0].generation: no 'plan' in generations or answers; did you mean 'plans'?",
     ),
     "missing grammar": (
         lambda c: c["generations"]["plans"].update(grammar="data/framework/answr.gbnf"),
