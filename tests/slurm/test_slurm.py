@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -71,10 +72,11 @@ def snakemake(folder: Path, *arguments: str, study: Path = STUDY) -> str:
 
 
 @pytest.fixture(scope="module")
-def ran(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def ran(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """The folder of the study built under Slurm, and what Snakemake said."""
     folder = tmp_path_factory.mktemp("slurm")
-    return folder, snakemake(folder)
+    yield folder, snakemake(folder)
+    shutil.rmtree(folder)  # half a gigabyte that no other file of tests reads
 
 
 def test_every_job_was_submitted_to_slurm(ran: tuple[Path, str]) -> None:
