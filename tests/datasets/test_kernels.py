@@ -30,7 +30,8 @@ PIECES = re.split(
     "3.5 3.5.7 .5 3-4 -3 (2)*x 2 %4 a_b _1 __ C# # #3 C++ a-b a--b -b naïve GRÖSSE Straße ÉÀ é'd × ÷ ² “q” ‚‛„‟ … ‹› "
     "bak-\nery x-\r\n it's-\n\u00a0\u00e9 a-\n3 b-\n\nc sec\u00ad\nond \u200d \u200c \ufe0f \ufeff "
     "नमस्ते வணக்கம் مَرْحَبًا ภาษาไทย Ви́лка"
-    " — – ‑ • † \u00a0 \u202f \u2009 \u200b \u2028 \x00 \x1c \x7f \t \n $ ^ ~ | 日本 ё \u0301 ﬁ ʼ 🙂 İ ſ K ?! ...",
+    " — – ‑ • † \u00a0 \u202f \u2009 \u200b \u2028 \x00 \x1c \x7f \t \n $ ^ ~ | 日本 ё \u0301 ﬁ ʼ 🙂 İ ſ K ?! ... "
+    "→ ✅ ✔\ufe0f ❤\ufe0fok ✅\u200d a→b 3→-3 →'s n✅'t 👩\u200d🚀 👍🏽 🄰 Ⓐ ① ⟨a⟩ ∑ ∑' ═ ⠿ ≠ 1\ufe0f\u20e3 ™ → - 3 ∞*2 ➕#",
 )
 MIXED = st.lists(st.sampled_from([*PIECES, " ", "plan", "the", ".", "-", "'"]), max_size=25).map("".join)
 SPACED = st.lists(st.sampled_from([*PIECES, "plan", "the", "of"]), max_size=25).map(" ".join)
@@ -90,10 +91,31 @@ def test_digests_and_shingles_are_equal_where_the_truth_is(texts):
             assert (digests[one] == digests[other]).all() == same
 
 
-@pytest.mark.parametrize("kind", ["ascii", "latin", "other"])
+SIGNS = [chr(code) for first, last in ((0x80, 0x3100), (0x1F000, 0x20000)) for code in range(first, last)]
+
+
+@pytest.mark.parametrize("around", ["{}", "a{}b", "3{}-3", "it{}'s {} 4{}", "x-{}\ny {}\ufe0f{}"])
+def test_kernels_agree_on_every_sign(around):
+    strings = pa.array([around.replace("{}", sign) for sign in SIGNS])
+    with worth(0):
+        fast, fast_heads = kernels.counts(strings), heads(strings)
+        digests = kernels.normal_digests(kernels.tokens(strings))
+    with worth(10**9):
+        plain, plain_heads = kernels.counts(strings), heads(strings)
+        truth = kernels.normal_digests(kernels.tokens(strings))
+    assert fast_heads == plain_heads
+    assert all(np.array_equal(one, other) for one, other in zip((*fast, digests), (*plain, truth), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["ascii", "latin", "signs", "other"])
 def test_the_kernels_take_what_they_should(kind):
     """Texts that the kernels leave out would still be right, but slow."""
-    texts = {"ascii": "It's a plan, isn't it? 3*4!", "latin": "Straße — “naïve” … l’été", "other": "план"}
+    texts = {
+        "ascii": "It's a plan, isn't it? 3*4!",
+        "latin": "Straße — “naïve” … l’été",
+        "signs": "→ ✅ 🙂 ❤\ufe0f",
+        "other": "план",
+    }
     strings = pa.array([texts[kind]] * 3)
     with worth(0), patch.object(kernels.text, "count_words", wraps=count_words) as plain:
         kernels.counts(strings)

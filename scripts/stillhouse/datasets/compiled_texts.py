@@ -5,6 +5,9 @@ a character, lower case; gives up on texts with rarer characters), `_folded` (ap
 words). What is given up is left to Python. Scratch arrays are passed in, so that rows share them.
 """
 
+import re
+import unicodedata
+
 import numpy as np
 
 from stillhouse.datasets.hashing import FNV_OFFSET, FNV_PRIME, MIX_FIRST, MIX_SECOND
@@ -18,14 +21,22 @@ _16, _8 = np.uint32(16), np.uint32(8)
 LEFT_OUT = -1
 """Result of a kernel for a text that it leaves to the plain function."""
 
-_SPACE, _LETTER, _DIGIT, _UNDERSCORE, _SYMBOL, _PUNCTUATION = range(6)
+_SPACE, _LETTER, _DIGIT, _UNDERSCORE, _SYMBOL, _PUNCTUATION, _TAIL = range(7)
 _COMMA, _DOT, _SHARP, _HYPHEN, _CLOSING = (ord(char) for char in ",.#-)")
 _APOSTROPHE, _BACKTICK, _BLANK, _TAB, _RETURN, _LINE = (ord(char) for char in "'` \t\r\n")
 _UNKNOWN = 255
+_ARROWS, _PICTURES = 0xE2, 0xF0
+"""First bytes of the characters from U+2000 and from U+1F000 on."""
+_TAIL_BASE = 0x80
+"""`_plain` tells a symbol in four bytes: its first one, and twelve bits of its code in three of `_TAIL`, five in each."""
 
 
 def _class(byte: int) -> int:
     char = chr(byte)
+    if byte in (_ARROWS, _PICTURES):
+        return _SYMBOL
+    if _TAIL_BASE <= byte < _TAIL_BASE + 32:  # the second byte of a small letter is larger
+        return _TAIL
     if byte >= 128 or char.isalpha():  # bytes of letters beyond ASCII; others never come so far
         return _LETTER
     if char.isspace():
@@ -48,6 +59,13 @@ def _third_byte(byte: int) -> int:
     return _COMMA if dashes_and_quotes or code in (0x2026, 0x2039, 0x203A) else _UNKNOWN
 
 
+def _is_symbol(code: int) -> bool:
+    """Whether a character is a token of its own whatever stands beside it, and none of a word."""
+    char = chr(code)
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", char).casefold())
+    return folded == char and unicodedata.category(char)[0] == "S" and not re.match(r"[\w\s]", char)
+
+
 _CLASSES = np.array([_class(byte) for byte in range(256)], np.uint8)
 _IN_WORD = (_CLASSES >= _LETTER) & (_CLASSES <= _UNDERSCORE)
 """Whether the regular expression \\w takes the byte's character."""
@@ -58,6 +76,9 @@ _GENERAL_PUNCTUATION = np.array(
     [_third_byte(byte) if 0x80 <= byte < 0xC0 else _UNKNOWN for byte in range(256)], np.uint8
 )
 
+_SYMBOLS = np.array([[_is_symbol(first + code) for code in range(4096)] for first in (0x2000, 0x1F000)], np.bool_)
+"""Arrows, signs of mathematics, boxes, check marks; emoji: by their twelve last bits."""
+
 # The words of `text._IS` come first; `text._CONTRACTION` knows he, she and let besides.
 _SHORTENED = b"what who where when how why that there here it he she let"
 _IS_WORDS = 10
@@ -66,7 +87,10 @@ _BEFORE_S = np.array([int.from_bytes(word, "big") for word in _SHORTENED.split()
 
 @kernel
 def _plain(data, low, high, out):
-    """Length of the text in `out`: lower case, Latin-1 letters as two bytes, typographic signs as ASCII ones."""
+    """Length of the text in `out`: lower case, Latin-1 letters as two bytes, typographic signs as ASCII ones.
+
+    Symbols take four bytes (`_TAIL_BASE`); the joiners and variation selectors behind them, which no word has, none.
+    """
     size, at = 0, low
     while at < high:
         byte = data[at]
@@ -86,11 +110,38 @@ def _plain(data, low, high, out):
         elif byte == 0xC2 and data[at + 1] == 0xA0:  # no-break space
             out[size] = _BLANK
             at += 1
+        elif _CLASSES[byte] == _SYMBOL and _symbol_code(data, at) >= 0:
+            code = _symbol_code(data, at)
+            out[size] = byte
+            for place in range(1, 4):
+                out[size + place] = _TAIL_BASE + ((code >> (5 * (3 - place))) & 31)
+            size += 3
+            at += 2 + (byte == _PICTURES)
+        elif size and _CLASSES[out[size - 1]] == _TAIL and _unseen(data, at):
+            size -= 1
+            at += 2
         else:
             return LEFT_OUT
         size += 1
         at += 1
     return size
+
+
+@kernel
+def _symbol_code(data, at):
+    """The last twelve bits of the symbol at `at`; -1 for another character."""
+    wide = data[at] == _PICTURES
+    if wide and data[at + 1] != 0x9F:
+        return -1
+    code = (np.int64(data[at + 1 + wide] & 63) << 6) | np.int64(data[at + 2 + wide] & 63)
+    return code if _SYMBOLS[np.int64(wide), code] else -1
+
+
+@kernel
+def _unseen(data, at):
+    """Whether a zero-width joiner or the selector of coloured symbols stands at `at`."""
+    joiner = data[at] == 0xE2 and data[at + 1] == 0x80 and data[at + 2] == 0x8D
+    return joiner or (data[at] == 0xEF and data[at + 1] == 0xB8 and data[at + 2] == 0x8F)
 
 
 @kernel
@@ -189,6 +240,31 @@ def _sign(text, size, at):
 
 
 @kernel
+def _mixed(value):
+    """As `hashing.mix`."""
+    value = (value ^ (value >> _30)) * _FIRST
+    value = (value ^ (value >> _27)) * _SECOND
+    return value ^ (value >> _31)
+
+
+@kernel
+def _symbol(text, at):
+    """Hash and head of the symbol that `_plain` told at `at`: those of its bytes in UTF-8."""
+    code = 0
+    for place in range(at + 1, at + 4):
+        code = (code << 5) | np.int64(text[place] - _TAIL_BASE)
+    wide, last = text[at] == _PICTURES, (np.uint32(0x80 | (code >> 6)), np.uint32(0x80 | (code & 63)))
+    value, head = (_OFFSET ^ np.uint64(text[at])) * _PRIME, np.uint32(text[at]) << _8
+    if wide:
+        value = (value ^ np.uint64(0x9F)) * _PRIME
+        head = (head | np.uint32(0x9F)) << _8
+    for byte in last:
+        value = (value ^ np.uint64(byte)) * _PRIME
+    head = head | last[0] if wide else ((head | last[0]) << _8) | last[1]
+    return _mixed(value), head
+
+
+@kernel
 def _words(text, size, hashes, heads, count):
     """`text.tokens`: writes the words' hashes, and their first three bytes as numbers, from place `count` on.
 
@@ -199,6 +275,10 @@ def _words(text, size, hashes, heads, count):
         kind, first, end = _CLASSES[text[at]], at, 0
         if kind == _SPACE and at + 1 < size and _CLASSES[text[at + 1]] == _LETTER:  # the everyday case
             at += 1
+            continue
+        if kind == _SYMBOL and text[at] >= _ARROWS:
+            hashes[count], heads[count] = _symbol(text, at)
+            count, at = count + 1, at + 4
             continue
         if kind == _DIGIT:
             end = _decimal_end(text, size, at)
@@ -213,9 +293,7 @@ def _words(text, size, hashes, heads, count):
             at += 1
         head = (np.uint32(text[first]) << _16) | (np.uint32(text[first + 1]) << _8) | np.uint32(text[first + 2])
         heads[count] = head >> np.uint32(8 * max(3 - (at - first), 0))
-        value = (value ^ (value >> _30)) * _FIRST
-        value = (value ^ (value >> _27)) * _SECOND
-        hashes[count] = value ^ (value >> _31)
+        hashes[count] = _mixed(value)
         count += 1
         if kind != _LETTER and kind != _DIGIT:
             at = after
@@ -239,7 +317,7 @@ def tokens(data, offsets):
     """
     rows = offsets.size - 1
     longest = _longest(offsets)
-    plain, folded = np.empty(longest, np.uint8), np.empty(2 * longest + 2, np.uint8)
+    plain, folded = np.empty(2 * longest + 3, np.uint8), np.empty(3 * longest + 3, np.uint8)
     hashes, heads = np.empty(data.size // 4 + 64, np.uint64), np.empty(data.size // 4 + 64, np.uint32)
     begins, counts = np.empty(rows, np.int64), np.zeros(rows, np.int64)
     count = 0
@@ -261,7 +339,7 @@ def tokens(data, offsets):
 @kernel
 def counts(data, offsets, words, contractions):
     """`text.count_words` and `text.count_contractions` of every text."""
-    scratch = np.empty(_longest(offsets), np.uint8)
+    scratch = np.empty(2 * _longest(offsets) + 3, np.uint8)
     for row in range(offsets.size - 1):
         size = _plain(data, offsets[row], offsets[row + 1], scratch)
         if size < 0:

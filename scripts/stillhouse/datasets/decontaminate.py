@@ -12,9 +12,9 @@ any held-out prompt, by hashes of the same features.
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import accumulate, chain, groupby
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -94,7 +94,7 @@ def _undoubled(stem: str) -> str:
 
 def _halves(token: str) -> int:
     """What a token counts in halves of a word."""
-    return 1 if is_unspaced(token) else 2
+    return 1 if not token.isascii() and is_unspaced(token) else 2
 
 
 def _spans(listed: Sequence[str], size: int) -> set[Shingle]:
@@ -235,15 +235,15 @@ class HeldOut:
         stems = self._stems if settings.content is not None else {}
         return leak_index.Index(
             ngram=settings.ngram,
-            runs=leak_index.open_table({_run_hash(run) for run in self._runs}),
+            runs=leak_index.open_table(_run_hashes(self._runs)),
             contained=MIN_CONTAINED_WORDS,
-            shorts=leak_index.open_table(map(_run_hash, firsts)),
-            shingles=leak_index.table(self._shingles, {one: [_run_hash(one)] for one in self._shingles}),
+            shorts=leak_index.open_table(_run_hashes(firsts)),
+            shingles=leak_index.table(self._shingles, [[one] for one in _run_hashes(self._shingles)]),
             shingle_counts=np.array([len(one.shingles) for one in features], np.int64),
             threshold=_bound(settings.threshold),
             long=np.array([one.long for one in features], np.bool_),
             dilution=DILUTION,
-            stems=leak_index.table(stems, {stem: map(word_hash, forms_of(stem)) for stem in stems}),
+            stems=leak_index.table(stems, [map(word_hash, forms_of(stem)) for stem in stems]),
             stem_counts=self._stem_counts,
             most_stems=int(self._stem_counts.max(initial=0)),
             content=_bound(settings.content),
@@ -261,8 +261,14 @@ def _holders(sets: Iterable[frozenset]) -> dict[Any, list[int]]:
     return dict(found)
 
 
-def _run_hash(run: Sequence[str]) -> int:
-    return int(run_hashes(word_hashes(run), len(run))[0])
+def _run_hashes(runs: Collection[Sequence[str]]) -> list[int]:
+    """The hash of each run of words; runs of one length are hashed together."""
+    found: dict[Sequence[str], int] = {}
+    for size, same in groupby(sorted(runs, key=len), len):
+        own = list(same)
+        hashed = run_hashes(word_hashes([*chain.from_iterable(own)]), size)[:: max(size, 1)]
+        found.update(zip(own, hashed.tolist(), strict=True))
+    return [found[run] for run in runs]
 
 
 _CONTENT, _DILUTION, _SHINGLES, _NGRAM, _IDENTICAL = 1, 2, 3, 4, 5

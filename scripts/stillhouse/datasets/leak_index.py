@@ -46,11 +46,11 @@ def open_table(hashes: Iterable[int]) -> np.ndarray:
     return _filled(keys, np.zeros(len(keys), np.int64))[0]
 
 
-def table(holders: Mapping[object, Sequence[int]], hashes: Mapping[object, Iterable[int]]) -> Table:
-    """A table in which several `hashes` may stand for one thing, of which `holders` has the prompts."""
+def table(holders: Mapping[object, Sequence[int]], hashes: Sequence[Iterable[int]]) -> Table:
+    """A table of things by their `hashes`, of which one may have several; `holders` has the prompts of each, in order."""
     starts = np.cumsum([0, *map(len, holders.values())], dtype=np.int64)
     prompts = np.array([number for own in holders.values() for number in own], np.int64)
-    keys = [(hashed, number) for number, one in enumerate(holders) for hashed in hashes[one]]
+    keys = [(hashed, number) for number, one in enumerate(hashes) for hashed in one]
     places, numbers = _filled(
         np.array([hashed for hashed, _ in keys], np.uint64), np.array([number for _, number in keys], np.int64)
     )
