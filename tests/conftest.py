@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,14 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.failed and not os.environ.get("PYTEST_XDIST_WORKER"):
         end = str(report.longrepr).strip().splitlines()[-25:]
         print("", f"FAILED {report.nodeid} ({report.when}, {report.duration:.0f} s)", *end, sep="\n  ", flush=True)
+
+
+@pytest.fixture(autouse=True)
+def _back() -> Iterator[None]:
+    """What is called with a folder of its own stays there, and that folder goes with its test."""
+    start = Path.cwd()
+    yield
+    os.chdir(start)
 
 
 def _lines(file: Path, rows: list[dict[str, str]]) -> None:
