@@ -7,8 +7,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import yaml
+
+# A busy machine is no fault of the code.
+hypothesis.settings.register_profile(
+    "stillhouse", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("stillhouse")
 
 WORKFLOW = Path(__file__).parents[1]
 PLACES = ("bakery", "harbour", "school", "orchard", "tramway", "library", "clinic", "theatre", "brewery", "stadium")

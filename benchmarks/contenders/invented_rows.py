@@ -118,7 +118,7 @@ def _block(
             prompts[row] = np.append(prompts[row][:20], held_out[draw.integers(HELD_OUT)].split())
         else:
             prompts[row], answers[row] = _spoilt(kind, prompts[row], answers[row], writer)
-    signs = draw.random(count) < 0.01  # characters that the kernels leave to Python
+    signs = draw.random(count) < 0.01  # signs such as chat models write
     for row in range(count):
         yield start + row, " ".join(prompts[row]), " ".join(answers[row]) + (" → ✅" if signs[row] else "")
 

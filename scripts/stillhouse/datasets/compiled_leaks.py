@@ -189,6 +189,8 @@ def _near_by_content(words, heads, held_out, shared, candidates, found, met):
         elif _place(frame, words[at]) < 0:
             _, new = enter(table, ~np.uint64(heads[at]) * _STEP << _ONE)
             strange += new
+        if held_out.content * (known + strange) > held_out.most_stems:
+            return False  # more of them than any held-out prompt could share enough of
     least = max(held_out.content * (known + strange), held_out.least_content)
     if known < least or held_out.most_stems < least:
         return False

@@ -85,12 +85,15 @@ def tokens(strings: pa.StringArray) -> Tokens:
 
         hashes, heads, begins, number = compiled_texts.tokens(*utf8(strings))
     parts, firsts, end = [hashes], [heads], len(hashes)
-    for row in np.flatnonzero(number == 0).tolist():
+    left = np.flatnonzero(number == 0).tolist()
+    for row in left:
         words = text.words(strings[row].as_py())
         parts.append(hashing.word_hashes(words))
         firsts.append(np.array([int.from_bytes(_utf8(word)[:3], "big") for word in words], np.uint32))
         begins[row], number[row], end = end, len(words), end + len(words)
-    return Tokens(np.concatenate(parts), np.concatenate(firsts), begins, number)
+    if left:
+        hashes, heads = np.concatenate(parts), np.concatenate(firsts)
+    return Tokens(hashes, heads, begins, number)
 
 
 def _utf8(word: str) -> bytes:

@@ -4,6 +4,7 @@ Rows are scattered over buckets by their place; each bucket is then read, put in
 bucket never leaves memory. The bytes are the same for every number of buckets.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -74,9 +75,14 @@ class PlacedWriter:
         with (
             atomic_path(self.path) as temporary,
             pq.ParquetWriter(temporary, self._schema, compression="zstd", store_schema=True) as writer,
+            ThreadPoolExecutor(1) as ahead,  # the next bucket is put in order while one is written
         ):
-            for number in range(self._buckets if self.rows else 0):
-                writer.write_table(self._ordered(number), row_group_size=GROUP_ROWS)
+            last = self._buckets if self.rows else 0
+            waiting = ahead.submit(self._ordered, 0) if last else None
+            for number in range(last):
+                ordered = waiting.result()
+                waiting = ahead.submit(self._ordered, number + 1) if number + 1 < last else None
+                writer.write_table(ordered, row_group_size=GROUP_ROWS)
 
     def _ordered(self, number: int) -> pa.Table:
         """The rows of one bucket in their order."""
