@@ -5,12 +5,10 @@ rule preflight_adapter:
     message:
         "Look through what adapter {wildcards.adapter} will be trained on"
     input:
-        base_digests=lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/digests.json",
-        shape=lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/config.json",
-        ends=lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/generation_config.json",
-        tokenizer=lambda wildcards: expand(
-            "results/models/{model}/{file}", model=plan.base_of(wildcards.adapter), file=TOKENIZER_FILES
-        ),
+        base_digests=lambda wildcards: plan.base_files(wildcards.adapter).digests,
+        shape=lambda wildcards: plan.base_files(wildcards.adapter).shape,
+        ends=lambda wildcards: plan.base_files(wildcards.adapter).ends,
+        tokenizer=lambda wildcards: [plan.base_files(wildcards.adapter).file(name) for name in TOKENIZER_FILES],
         train=lambda wildcards: f"results/datasets/{study.adapters[wildcards.adapter].dataset}/train.parquet",
         valid=lambda wildcards: f"results/datasets/{study.adapters[wildcards.adapter].dataset}/valid.parquet",
     output:
@@ -36,8 +34,8 @@ rule train_adapter:
     message:
         "Train adapter {wildcards.adapter}"
     input:
-        base_digests=lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/digests.json",
-        base=ancient(lambda wildcards: f"results/models/{plan.base_of(wildcards.adapter)}/model.safetensors"),
+        base_digests=lambda wildcards: plan.base_files(wildcards.adapter).digests,
+        base=ancient(lambda wildcards: plan.base_files(wildcards.adapter).weights),
         init_digests=lambda wildcards: [
             f"results/adapters/{start}/digests.json" for start in plan.starts_of(wildcards.adapter)
         ],

@@ -9,10 +9,8 @@ rule merge_adapter:
         adapter=ancient(
             lambda wildcards: f"results/adapters/{study.exports[wildcards.export].adapter}/adapter_model.safetensors"
         ),
-        base_digests=lambda wildcards: f"results/models/{plan.base_of(study.exports[wildcards.export].adapter)}/digests.json",
-        base=ancient(
-            lambda wildcards: f"results/models/{plan.base_of(study.exports[wildcards.export].adapter)}/model.safetensors"
-        ),
+        base_digests=lambda wildcards: plan.base_files(study.exports[wildcards.export].adapter).digests,
+        base=ancient(lambda wildcards: plan.base_files(study.exports[wildcards.export].adapter).weights),
     output:
         weights="results/exports/{export}/merged/model.safetensors",
         rest=expand("results/exports/{{export}}/merged/{file}", file=MODEL_FILES),

@@ -30,6 +30,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
         key=params.key,
         checkpoint_minutes=params.resources.get("checkpoint_minutes", 10),
         init=init[0].parent if init else None,
+        base_name=params.recipe["base"],
     )
     weights = read_json(inputs.base_digests)["files"][inputs.base.name]["sha256"]
     return {**facts, "models": [{"name": params.recipe["base"], "backend": "transformers", "weights": weights}]}

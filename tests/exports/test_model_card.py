@@ -183,6 +183,21 @@ def test_every_dataset_of_a_chain_is_told(card: Any) -> None:
     assert "| on-first | sft | first | one | none |\n| on-second | sft | second | two | people |\n" in text
 
 
+def test_a_card_above_another_export_tells_what_it_stands_on(card: Any) -> None:
+    stages = [_stage("first", ["one"], []), {**_stage("second", ["two"], []), "on_export": "early"}]
+    changes = {"base": "export early", "stands_on": {"export": "early", "model": "smollm2"}, "stages": stages}
+    text = card([], adapter_gguf=True, **changes)
+    assert (
+        "An adapter on the merged model of export `early` (at the bottom of it is the model `smollm2`), built" in text
+    )
+    assert (
+        "| on-second (a new one on export early, merged) | sft | second |" in text
+        and "| on-first | sft | first |" in text
+    )
+    assert "`llama-server --jinja -m early-f16.gguf --lora mixed-adapter.gguf`" in text
+    assert "--lora" not in card([], **changes) and "merged model of export" not in card([])
+
+
 def test_what_ollama_does_otherwise_is_a_limit(card: Any, tmp_path: Path) -> None:
     file = tmp_path / "Modelfile"
     file.write_text(with_warnings("FROM ./x.gguf\n", ["tools: not laid out", "white space: kept"]))

@@ -212,12 +212,12 @@ def test_an_adapter_of_another_shape_is_not_gone_on_from(train: Any, tmp_path: P
     ]:
         with pytest.raises(TrainingError, match=words):
             train("second", settings(lora=lora), init=first)
-    config = json.loads((first / "adapter_config.json").read_text()) | {
-        "base_model_name_or_path": "results/models/other"
-    }
-    (first / "adapter_config.json").write_text(json.dumps(config))
-    with pytest.raises(TrainingError, match="base is other there and tiny here"):
-        train("second", settings(), init=first)
+    config = json.loads((first / "adapter_config.json").read_text())
+    for base, name in (("results/models/other", "other"), ("results/exports/other/merged", "export other")):
+        told = {**config, "base_model_name_or_path": base}
+        (first / "adapter_config.json").write_text(json.dumps(told))
+        with pytest.raises(TrainingError, match=f"base is {name} there and tiny here"):
+            train("second", settings(), init=first)
     assert not (tmp_path / "second").exists()
 
 

@@ -63,10 +63,18 @@ class Training(Section):
     seed: int = Field(42, ge=0, le=2**32 - 1, description="seed of initialisation and sample order")
 
 
+class MergedExport(Section):
+    """An export whose merged model, in full precision, is the base of another adapter: training in stages."""
+
+    export: Name = Field(description="name of an export; its weights are merged whatever files it asks for")
+
+
 class Adapter(Section):
     """A LoRA adapter and the recipe that trains it."""
 
-    base: Name = Field(description="a llama_cpp model, trained in its full-precision form")
+    base: Name | MergedExport = Field(
+        description="a llama_cpp model, trained in its full-precision form, or `{export: NAME}`: the merged model of an export"
+    )
     dataset: Name = Field(description="name of a dataset")
     objective: Literal["sft", "dpo", "orpo"] = Field("sft", description="completion-only SFT, DPO or ORPO, by TRL")
     quantization: Literal["none", "nf4"] = Field("none", description="nf4: QLoRA, 4-bit base by bitsandbytes")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from stillhouse.study.adapters import MergedExport
+from stillhouse.study.bases import base_model, trained_in_turn, trained_on
 from stillhouse.study.licences import (
     accepted,
     dataset_parties,
@@ -9,8 +11,6 @@ from stillhouse.study.licences import (
     export_parties,
     front_matter,
     model_hub,
-    trained_in_turn,
-    trained_on,
 )
 from stillhouse.study.study import Study
 
@@ -30,9 +30,13 @@ def model_card(study: Study, name: str) -> dict[str, Any]:
 
     Base and data go by their names on the hub where the study knows them, else by those in the study. `stages` are the
     trainings that the adapter went through, the first one first, each with its dataset and whose answers are in it.
+    The hub's `base_model` is a model, never an export of the study, which the hub does not know; `stands_on` names the
+    export whose merged model the adapter was trained on, where there is one, and that model.
     """
     last = study.exports[name].adapter
-    base, datasets = study.adapters[last].base, trained_on(study, last)
+    base, datasets = base_model(study, last), trained_on(study, last)
+    direct = study.adapters[last].base
+    stands_on = {"export": direct.export, "model": base} if isinstance(direct, MergedExport) else None
     return {
         "front": {
             **front_matter([export_licence(study, name)]),
@@ -43,6 +47,7 @@ def model_card(study: Study, name: str) -> dict[str, Any]:
         "stages": [_stage(study, adapter) for adapter in trained_in_turn(study, last)],
         "parties": [party.plain() for party in export_parties(study, name)],
         "accepted": [{"name": cause.name, "words": cause.words} for cause in accepted(study, name)],
+        **({"stands_on": stands_on} if stands_on else {}),
     }
 
 
@@ -58,6 +63,7 @@ def _stage(study: Study, adapter: str) -> dict[str, Any]:
         "dataset": entry.dataset,
         "by_models": [one for one in sources if one in study.generations],
         "by_files": [one for one in sources if one in study.answers],
+        **({"on_export": entry.base.export} if isinstance(entry.base, MergedExport) and not entry.init else {}),
     }
 
 

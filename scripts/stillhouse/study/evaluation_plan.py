@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Protocol
 
+from stillhouse.study.bases import BaseFiles, trained_on
 from stillhouse.study.evaluations import Evaluation, Subject
 from stillhouse.study.families import adapter_of, family_of_model, family_of_subject
 from stillhouse.study.files import StudyFiles
@@ -31,6 +32,8 @@ class Parts(Protocol):
     def model_weights(self, models: list[str]) -> list[str]: ...
 
     def base_of(self, adapter: str) -> str: ...
+
+    def base_files(self, adapter: str) -> BaseFiles: ...
 
     def _optional(self, path: str | None) -> list[str]: ...
 
@@ -86,16 +89,15 @@ class EvaluationParts(Parts):
         if subject.model:
             return list(self.model_inputs([subject.model])["model_digests"])
         if subject.adapter:
-            base = self.base_of(subject.adapter)
-            return [f"results/models/{base}/digests.json", f"results/adapters/{subject.adapter}/digests.json"]
+            return [self.base_files(subject.adapter).digests, f"results/adapters/{subject.adapter}/digests.json"]
         if subject.export is None:
             return []
         folder = f"results/exports/{subject.export}"
         if subject.serve in MERGED:
             return [f"{folder}/merged/digests.json"]
         if subject.serve == "gguf-adapter":
-            base = self.base_of(self.study.exports[subject.export].adapter)
-            return [f"results/models/{base}/gguf.digests.json", f"{folder}/digests/adapter.json"]
+            base = self.base_files(self.study.exports[subject.export].adapter)
+            return [base.gguf_digests, f"{folder}/digests/adapter.json"]
         return [f"{folder}/digests/{subject.serve.removeprefix('gguf:')}.json"]
 
     def subject_weights(self, evaluation: str, name: str) -> list[str]:
@@ -104,17 +106,16 @@ class EvaluationParts(Parts):
         if subject.model:
             return self.model_weights([subject.model])
         if subject.adapter:
-            base = self.base_of(subject.adapter)
             adapter = f"results/adapters/{subject.adapter}/adapter_model.safetensors"
-            return [f"results/models/{base}/model.safetensors", adapter]
+            return [self.base_files(subject.adapter).weights, adapter]
         if subject.export is None:
             return []
         folder = f"results/exports/{subject.export}"
         if subject.serve in MERGED:
             return [f"{folder}/merged/model.safetensors"]
         if subject.serve == "gguf-adapter":
-            base = self.base_of(self.study.exports[subject.export].adapter)
-            return [f"results/models/{base}/model.gguf", f"{folder}/{subject.export}-adapter.gguf"]
+            base = self.base_files(self.study.exports[subject.export].adapter)
+            return [base.gguf, f"{folder}/{subject.export}-adapter.gguf"]
         return [f"{folder}/{subject.export}-{subject.serve.removeprefix('gguf:')}.gguf"]
 
     def recipe_subject(self, evaluation: str, name: str) -> dict[str, Any]:
@@ -272,9 +273,9 @@ class EvaluationParts(Parts):
         return [name for name, item in datasets if item.decontaminate and evaluation in item.decontaminate.against]
 
     def _datasets(self, entry: Evaluation) -> dict[str, list[str]]:
-        """Datasets that each subject was trained on."""
+        """Datasets that each subject was trained on, those of the adapters and exports below its own too."""
         adapters = {name: adapter_of(self.study, subject) for name, subject in entry.subjects.items()}
-        return {name: [self.study.adapters[a].dataset] for name, a in adapters.items() if a is not None}
+        return {name: trained_on(self.study, a) for name, a in adapters.items() if a is not None}
 
     def recipe_report(self, evaluation: str) -> dict[str, Any]:
         """`ReportSettings`: names, conditions, sets, rules, gates, and what is known of the models behind."""

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from stillhouse.study.bases import base_model
 from stillhouse.study.evaluations import Subject
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
 from stillhouse.study.study import Study
@@ -43,11 +44,11 @@ def _guess(name: str) -> str | None:
 
 
 def family_of_subject(study: Study, subject: Subject) -> str | None:
-    """The family of what answers for a subject; an adapter is of its base's."""
+    """The family of what answers for a subject; an adapter is of that of the model at its bottom."""
     if subject.model is not None:
         return family_of_model(study, subject.model)
     adapter = adapter_of(study, subject)
-    return family_of_model(study, study.adapters[adapter].base) if adapter else None
+    return family_of_model(study, base_model(study, adapter)) if adapter else None
 
 
 def adapter_of(study: Study, subject: Subject) -> str | None:

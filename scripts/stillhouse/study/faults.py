@@ -137,8 +137,12 @@ _TAGS = ("llama_cpp", "openai", "recorded")
 
 
 def _is_member(step: int | str) -> bool:
-    """Whether a step is pydantic's name for a member of a union, as in `literal['a','b']`, `list[...]` and `Curriculum`."""
-    return str(step).startswith(("literal[", "list[")) or step in {one.__name__ for one in Section.__subclasses__()}
+    """Whether a step is pydantic's name for a member of a union, as in `literal['a','b']`, `list[...]` and `Curriculum`.
+
+    `constrained-str` is its name for `Name`.
+    """
+    sections = {one.__name__ for one in Section.__subclasses__()}
+    return str(step).startswith(("literal[", "list[", "constrained-str")) or step in sections
 
 
 def _plain(step: str) -> str:

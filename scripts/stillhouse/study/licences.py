@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from stillhouse.study.adapters import MergedExport
 from stillhouse.study.base import Terms
+from stillhouse.study.bases import base_model, trained_on
 from stillhouse.study.faults import nearest
 from stillhouse.study.models import LlamaCppModel, Model
 from stillhouse.study.study import Study
@@ -218,26 +220,13 @@ def _expanding(study: Study, sets: list[str]) -> Iterator[tuple[str, str]]:
     yield from (("prompts", expansion.model) for expansion in expansions if expansion)
 
 
-def trained_in_turn(study: Study, adapter: str) -> list[str]:
-    """The adapters whose training an adapter went through, by `init`: the first one first, itself last.
-
-    Ends where an adapter goes on from one that is not there, or from itself: planning names those faults.
-    """
-    chain = [adapter]
-    while (start := study.adapters[chain[-1]].init) and start in study.adapters and start not in chain:
-        chain.append(start)
-    return chain[::-1]
-
-
-def trained_on(study: Study, adapter: str) -> list[str]:
-    """The datasets that an adapter was trained on, in turn, each once."""
-    return list(dict.fromkeys(study.adapters[one].dataset for one in trained_in_turn(study, adapter)))
-
-
 def export_parties(study: Study, name: str) -> list[Party]:
-    """The base of an export, and everything behind all the data that it was trained on, each once with all its parts."""
+    """The base of an export, and everything behind all the data that it was trained on, each once with all its parts.
+
+    The base is the model at the bottom; what earlier exports between were made of counts as their training data does.
+    """
     adapter = study.exports[name].adapter
-    base = study.adapters[adapter].base
+    base = base_model(study, adapter)
     found = [Party(f"models.{base}", "base", model_licence(study.models[base]), study.models[base].terms)]
     behind: dict[str, Party] = {}
     for party in (party for dataset in trained_on(study, adapter) for party in dataset_parties(study, dataset)):
@@ -248,8 +237,11 @@ def export_parties(study: Study, name: str) -> list[Party]:
 
 
 def export_licence(study: Study, name: str) -> str | None:
-    """The licence that an export is shipped under: its own, else that of its base."""
-    return study.exports[name].licence or model_licence(study.models[study.adapters[study.exports[name].adapter].base])
+    """The licence that an export is shipped under: its own, else that of its base, which may be an export too."""
+    export = study.exports[name]
+    base = study.adapters[export.adapter].base
+    below = export_licence(study, base.export) if isinstance(base, MergedExport) else model_licence(study.models[base])
+    return export.licence or below
 
 
 def causes(study: Study, name: str) -> list[Cause]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import StudyError
+from stillhouse.study.bases import BaseFiles, base_files, base_model, base_name
 from stillhouse.study.cards import model_card
 from stillhouse.study.coverage import uncovered_categories
 from stillhouse.study.dataset_plan import DatasetParts
@@ -100,7 +101,7 @@ class Plan(PromptParts, GenerationParts, DatasetParts, EvaluationParts):
         """`TrainSettings` of an adapter, and the name of its base."""
         adapter = self.study.adapters[name]
         return {
-            "base": adapter.base,
+            "base": base_name(adapter),
             "train": {
                 "objective": adapter.objective,
                 "quantization": adapter.quantization,
@@ -115,14 +116,18 @@ class Plan(PromptParts, GenerationParts, DatasetParts, EvaluationParts):
         return [start] if start else []
 
     def base_of(self, adapter: str) -> str:
-        """Name of an adapter's base model."""
-        return self.study.adapters[adapter].base
+        """Name of the model at the bottom of an adapter."""
+        return base_model(self.study, adapter)
+
+    def base_files(self, adapter: str) -> BaseFiles:
+        """Where the base of an adapter lies, a model's or the merged one of an export."""
+        return base_files(self.study, adapter)
 
     def recipe_export(self, name: str) -> dict[str, Any]:
         """Names that an export carries in its metadata."""
         adapter = self.study.exports[name].adapter
-        base = self.base_of(adapter)
-        return {"export": name, "adapter": adapter, "base": base, "context": self.study.models[base].context}
+        context = self.study.models[self.base_of(adapter)].context
+        return {"export": name, "adapter": adapter, "base": base_name(self.study.adapters[adapter]), "context": context}
 
     def recipe_card(self, name: str) -> dict[str, Any]:
         """What a model card tells besides what its inputs say."""

@@ -1,8 +1,10 @@
 """Checks what pydantic cannot see: references between sections and settings that do not fit together."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from stillhouse.study.adapters import Adapter
+from stillhouse.study.adapters import Adapter, MergedExport
+from stillhouse.study.bases import base_name, ring, trained_in_turn
 from stillhouse.study.dataset_references import check_dataset
 from stillhouse.study.evaluation_references import check_evaluation, known
 from stillhouse.study.excludes import set_of
@@ -37,7 +39,7 @@ def check_references(study: Study) -> list[str]:
     for name in study.datasets:
         faults.extend(check_dataset(study, name, f"datasets.{name}"))
     for name, adapter in study.adapters.items():
-        faults.extend(_adapter(study, f"adapters.{name}", adapter))
+        faults.extend(_adapter(study, name, adapter))
     for name, export in study.exports.items():
         faults.extend(known(f"exports.{name}.adapter", export.adapter, study.adapters, "adapters"))
         for number, evaluation in enumerate(export.evaluations):
@@ -115,13 +117,12 @@ def _quality(study: Study, path: str, quality: Quality | None) -> Iterator[str]:
         yield from known(f"{path}.quality.model", quality.model, study.models, "models")
 
 
-def _adapter(study: Study, path: str, adapter: Adapter) -> Iterator[str]:
+def _adapter(study: Study, name: str, adapter: Adapter) -> Iterator[str]:
+    path = f"adapters.{name}"
     yield from known(f"{path}.dataset", adapter.dataset, study.datasets, "datasets")
-    yield from known(f"{path}.base", adapter.base, study.models, "models")
+    yield from _base(study, path, adapter)
     yield from _init(study, path, adapter)
-    base = study.models.get(adapter.base)
-    if base is not None and not isinstance(base, LlamaCppModel):
-        yield f"{path}.base: {adapter.base!r} has backend {base.backend}; training needs weights (llama_cpp)"
+    yield from _stages(study, path, name)
     dataset = study.datasets.get(adapter.dataset)
     wanted = ("sft", "reasoning", "critic") if adapter.objective == "sft" else ("preference",)
     if dataset is not None and dataset.format not in wanted:
@@ -129,30 +130,56 @@ def _adapter(study: Study, path: str, adapter: Adapter) -> Iterator[str]:
         yield f"{path}.dataset: {takes}; {adapter.dataset!r} is {dataset.format}"
 
 
+def _base(study: Study, path: str, adapter: Adapter) -> Iterator[str]:
+    """A model with weights, or an export, whose own adapter is checked as this one is."""
+    if isinstance(adapter.base, MergedExport):
+        yield from known(f"{path}.base.export", adapter.base.export, study.exports, "exports")
+        return
+    yield from known(f"{path}.base", adapter.base, study.models, "models")
+    base = study.models.get(adapter.base)
+    if base is not None and not isinstance(base, LlamaCppModel):
+        yield f"{path}.base: {adapter.base!r} has backend {base.backend}; training needs weights (llama_cpp)"
+
+
 def _init(study: Study, path: str, adapter: Adapter) -> Iterator[str]:
-    """An adapter that another one goes on from: of the same base and shape, without a ring, and not ruined by it."""
+    """An adapter that another one goes on from has the same base and shape."""
     if adapter.init is None:
         return
     yield from known(f"{path}.init", adapter.init, study.adapters, "adapters")
     start = study.adapters.get(adapter.init)
     if start is None:
         return
-    for key in ("base", "quantization"):
-        mine, theirs = getattr(adapter, key), getattr(start, key)
-        if mine != theirs:
-            yield f"{path}.init: {adapter.init!r} has {key} {theirs}, this adapter has {mine}"
+    if adapter.base != start.base:
+        mine, theirs = base_name(adapter), base_name(start)
+        yield f"{path}.init: {adapter.init!r} has base {theirs}, this adapter has {mine}"
+    if adapter.quantization != start.quantization:
+        mine, theirs = adapter.quantization, start.quantization
+        yield f"{path}.init: {adapter.init!r} has quantization {theirs}, this adapter has {mine}"
     for key in ("rank", "alpha", "targets"):
         mine, theirs = getattr(adapter.lora, key), getattr(start.lora, key)
-        if mine != theirs:
+        if _unordered(mine) != _unordered(theirs):
             yield f"{path}.init: {adapter.init!r} has lora.{key} {theirs}, this adapter has {mine}"
-    met = [adapter.init]
-    while (following := study.adapters.get(met[-1])) and following.init and following.init not in met:
-        met.append(following.init)
-    if following and following.init in met:
-        yield f"{path}.init: {' -> '.join([*met, following.init])} goes in a ring"
-    preferred = [name for name in met if name in study.adapters and study.adapters[name].objective != "sft"]
-    if adapter.objective == "sft" and preferred and not adapter.accept_collapse:
+
+
+def _unordered(value: Any) -> Any:
+    """Names of modules are a set: neither their order nor repeats matter."""
+    return set(value) if isinstance(value, list) else value
+
+
+def _stages(study: Study, path: str, name: str) -> Iterator[str]:
+    """An adapter does not stand on itself, and SFT on top of a preference-trained one is asked for by name."""
+    if found := ring(study, name):
+        key, way = found
+        yield f"{path}.{key}: {' -> '.join(way)} goes in a ring; an adapter cannot stand on itself"
+        return
+    adapter = study.adapters[name]
+    if adapter.objective != "sft" or adapter.accept_collapse:
+        return
+    below = reversed(trained_in_turn(study, name)[:-1])
+    preferred = next((one for one in below if study.adapters[one].objective != "sft"), None)
+    if preferred is not None:
         yield (
-            f"{path}.init: SFT on top of {preferred[0]!r}, which was trained by {study.adapters[preferred[0]].objective}, "
-            "mostly ruins it: Foundry measured a fall from 8.8 to 2.0 of 10. Train SFT first, or set accept_collapse: true"
+            f"{path}.{'init' if adapter.init else 'base.export'}: SFT on top of {preferred!r}, which was trained by "
+            f"{study.adapters[preferred].objective}, mostly ruins it: Foundry measured a fall from 8.8 to 2.0 of 10. "
+            "Train SFT first, or set accept_collapse: true"
         )

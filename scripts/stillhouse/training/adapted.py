@@ -52,6 +52,12 @@ def lora_config(settings: TrainSettings) -> LoraConfig:
     )
 
 
+def _named(base: Path) -> str:
+    """What a base is called by its folder: a model's is its own, an export's merged model is in that of the export."""
+    exported = base.parts[-3:-2] == ("exports",)
+    return f"export {base.parent.name}" if exported else base.name
+
+
 def start_from(model: PreTrainedModel, base: Path, init: Path, settings: TrainSettings) -> PeftModel:
     """`model` with a LoRA that has the weights of the adapter in folder `init`.
 
@@ -61,7 +67,7 @@ def start_from(model: PreTrainedModel, base: Path, init: Path, settings: TrainSe
     adapted = get_peft_model(model, lora_config(settings))
     wanted = adapted.peft_config["default"]
     pairs = {
-        "base": (Path(kept["base_model_name_or_path"]).name, base.name),
+        "base": (_named(Path(kept["base_model_name_or_path"])), _named(base)),
         "lora.rank": (kept["r"], wanted.r),
         "lora.alpha": (kept["lora_alpha"], wanted.lora_alpha),
         "lora.targets": (sorted(kept["target_modules"]), sorted(wanted.target_modules)),

@@ -17,6 +17,10 @@ WAYS = {
 }
 
 
+EXPORT = "export "
+"""What the name of a base begins with that is the merged model of an export; no model's name has a space."""
+
+
 def adapter_readme(
     base: Path,
     init: Path | None,
@@ -24,12 +28,16 @@ def adapter_readme(
     splits: dict[str, dict[str, Any]],
     results: dict[str, Any],
     files: dict[str, str],
+    base_name: str | None = None,
 ) -> str:
     """README.md for an adapter on the model in folder `base`, gone on from the adapter in folder `init`.
+
+    `base_name` is what the base is called, None: as its folder. `export N` is the merged model of an earlier export.
 
     `splits` has `rows`, `tokens`, `supervised` and `sha256` of what was read, by split; `results` what the training
     came to, `files` the sha256 of every file of the adapter, by name.
     """
+    name = base_name or base.name
     kind = "QLoRA" if settings.quantization == "nf4" else "LoRA"
     quantised = ", on the base in 4-bit nf4" if kind == "QLoRA" else ""
     asked = {
@@ -48,10 +56,11 @@ def adapter_readme(
     ]
     return "\n".join(
         [
-            *_front(base.name, settings),
-            f"# {kind} adapter for {base.name}",
+            *_front(name.removeprefix(EXPORT), settings),
+            f"# {kind} adapter for {name}",
             "",
             f"Trained by {WAYS[settings.objective]} with TRL and PEFT{quantised}.",
+            *([_merged(base, name)] if name.startswith(EXPORT) else []),
             *([start] if start else []),
             "Its licence and the terms of what it was made of stand in the card of its export: a base's licence and that "
             "of the answers it learned from bind the adapter too.",
@@ -66,6 +75,12 @@ def adapter_readme(
             "",
         ]
     )
+
+
+def _merged(base: Path, name: str) -> str:
+    """Which base it is: the hub does not know what a study has trained, so the weights are named by their digest."""
+    digest = digest_file(base / "model.safetensors")
+    return f"Its base is the merged model of {name}, `{base.as_posix()}` in its study, with the weights {digest}."
 
 
 def _front(base: str, settings: TrainSettings) -> list[str]:

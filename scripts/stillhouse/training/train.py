@@ -53,10 +53,12 @@ def train_adapter(
     key: str | None = None,
     checkpoint_minutes: float = 10.0,
     init: Path | None = None,
+    base_name: str | None = None,
 ) -> dict[str, Any]:
     """Train an adapter on `dataset`/train.parquet, measure it on valid.parquet, and write `FILES` and digests.json.
 
-    `base` is a folder of full-precision weights, `init` that of an adapter to go on from. With a build `key` a
+    `base` is a folder of full-precision weights, `init` that of an adapter to go on from; `base_name` is what the README
+    calls the base (`export N`), None: as its folder. With a build `key` a
     checkpoint is written to `checkpoints`/`key` every `checkpoint_minutes` and on SIGTERM, the same call goes on from it,
     and the folder goes when the adapter is written. A training that would take longer than `max_minutes`, told from its first
     steps, is stopped by `TrainingError`. The same inputs give the same bytes on one machine type, however often the
@@ -87,7 +89,7 @@ def train_adapter(
             _write(trainer.model, tokenizer, base, stage, metrics)
             told = {key: results[key] for key in TOLD} | {"precision": precision.name}
             files = {file: digest_file(stage / file) for file in FILES if file != README}
-            card = adapter_readme(base, init, settings, _data(splits), told, files)
+            card = adapter_readme(base, init, settings, _data(splits), told, files, base_name)
             write_text(stage / README, card)
         write_adapter_digests(output, list(FILES), base, output / "digests.json")
         if kept:
