@@ -1,7 +1,11 @@
 """Rule preflight_adapter: whether a training may start, told from its rows and the base's tokenizer."""
 
+import logging
+
 from stillhouse.provenance.job import Facts, Files, Params, run_job
 from stillhouse.provenance.texts import texts_of
+
+logger = logging.getLogger("stillhouse.preflight")
 
 
 def main(inputs: Files, outputs: Files, params: Params) -> Facts:
@@ -19,6 +23,8 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
         refuse(Failure(**failure) for failure in report["failures"])
     refused(outputs.preflight).unlink(missing_ok=True)
     write_json(outputs.preflight, report)
+    times = ", ".join(f"{seconds} s on {device}" for device, seconds in (report["seconds"] or {}).items())
+    logger.info("%s steps; in about %s", report["steps"], times or "a time that cannot be told")
     return {"steps": report["steps"], "tokens": report["tokens"]["train"]["tokens"], "warnings": report["warnings"]}
 
 

@@ -12,7 +12,7 @@ import pytest
 from tiny_training import preference_row, sft_row, tiny_tokenizer, write_dataset
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from stillhouse.training.costs import Lengths, memory, steps_of, training_flops
+from stillhouse.training.costs import Lengths, memory, seconds, steps_of, training_flops
 from stillhouse.training.preflight import preflight
 from stillhouse.training.settings import TrainSettings
 from stillhouse.training.shape import shape_of
@@ -215,6 +215,12 @@ def test_operations_grow_with_tokens_passes_and_checkpointing() -> None:
     assert math.isclose(flops(many, epochs=6), 2 * flops(many, epochs=3), rel_tol=0.01)
     assert flops(few, epochs=3) < flops(many, epochs=3) < flops(many, epochs=3, gradient_checkpointing=True)
     assert flops(many, "dpo") > 1.3 * flops(many)
+
+
+def test_time_follows_operations_and_no_step_of_a_gpu_is_for_nothing() -> None:
+    told = seconds(30 * 10**12, steps=50)
+    assert told == {"2 processor cores": 200, "a GPU of 24 GB": 5, "a GPU of 80 GB": 5}
+    assert seconds(7 * 10**18, steps=50)["a GPU of 80 GB"] == 20_000
 
 
 def test_an_adapter_takes_the_same_memory_on_a_quantised_base() -> None:

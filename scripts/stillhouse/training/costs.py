@@ -14,6 +14,11 @@ ADAPTER_BYTES = 4
 """The adapter and its gradients are fp32 whatever the base is."""
 LOGIT_BYTES = 30
 """Bytes a logit at the peak of the loss and its way back, measured on processors."""
+TERAFLOPS = {"2 processor cores": 0.15, "a GPU of 24 GB": 60.0, "a GPU of 80 GB": 350.0}
+"""Operations a second (10**12) that a training keeps up. The first is what benchmarks/training.py shows for a small model;
+the others were not measured: they are about a third of what RTX 4090 and H100 are sold with for dense bf16."""
+STEP_SECONDS = 0.1
+"""Least time of a step on a GPU: small models keep it waiting for Python."""
 NF4_BYTES = 0.5 + 1 / 64 * (1 + 4 / 256)
 """Bytes a weight: 4 bits, a scale of one byte for 64 weights, and one of four bytes for 256 scales."""
 
@@ -69,6 +74,12 @@ def training_flops(shape: Shape, lengths: Lengths, settings: TrainSettings, step
     forward = 2 * (weights + adapter) + 4 * shape.layers * shape.heads * shape.head * lengths.longest // 2
     passes = 2 + (1 if t.gradient_checkpointing else 0) + (1 if settings.objective == "dpo" else 0)
     return round((forward * passes + 2 * adapter) * lengths.tokens * epochs)
+
+
+def seconds(flops: int, steps: int) -> dict[str, int]:
+    """Orders of magnitude: how long a training of so many operations takes, by the kind of device (`TERAFLOPS`)."""
+    least = {name: 0.0 if "processor" in name else STEP_SECONDS * steps for name in TERAFLOPS}
+    return {name: math.ceil(max(flops / (rate * 1e12), least[name])) for name, rate in TERAFLOPS.items()}
 
 
 def memory(

@@ -11,7 +11,7 @@ from typing import Any
 from stillhouse.provenance.files import read_json
 from stillhouse.training.bases import read_base
 from stillhouse.training.checks import Examined, Failure, examine, model_failures
-from stillhouse.training.costs import Lengths, memory, steps_of, training_flops
+from stillhouse.training.costs import Lengths, memory, seconds, steps_of, training_flops
 from stillhouse.training.rows import read_rows
 from stillhouse.training.settings import TrainSettings
 from stillhouse.training.shape import shape_of
@@ -20,13 +20,15 @@ from stillhouse.training.tokens import load_tokenizer
 
 LISTED = 1000
 """Failures and warnings that the report lists; all are counted."""
+UNKNOWN: dict[str, Any] = {"training_flops": None, "seconds": None, "parameters": None, "memory": []}
+"""Costs of a model whose shape is not known, or without a row."""
 
 
 def preflight(base: Path, splits: dict[str, Path], settings: TrainSettings) -> dict[str, Any]:
     """Report on a training of the base in folder `base` on the parquet files `splits` (train, valid).
 
     The report holds `failures` (empty when the training may start), `warnings`, token counts by split, `steps`,
-    `training_flops` and estimates of memory; the same inputs give the same report on every machine.
+    `training_flops`, and estimates of `seconds` and memory; the same inputs give the same report on every machine.
     """
     tokenizer, config = load_tokenizer(base), read_json(base / "config.json")
     failures = [
@@ -83,16 +85,18 @@ def _costs(examined: dict[str, Examined], config: dict[str, Any], settings: Trai
     tokens = {split: asdict(found) for split, found in lengths.items()}
     shape, train = shape_of(config), lengths.get("train")
     if train is None:
-        return {"tokens": tokens, "steps": None, "training_flops": None, "parameters": None, "memory": []}
+        return {"tokens": tokens, "steps": None, **UNKNOWN}
     steps = steps_of(train.rows, settings)
     if shape is None:
-        return {"tokens": tokens, "steps": steps, "training_flops": None, "parameters": None, "memory": []}
+        return {"tokens": tokens, "steps": steps, **UNKNOWN}
     asked = settings.training.precision
     precisions = ["bf16", "fp32"] if asked == "auto" else [asked]
+    flops = training_flops(shape, train, settings, steps)
     return {
         "tokens": tokens,
         "steps": steps,
-        "training_flops": training_flops(shape, train, settings, steps),
+        "training_flops": flops,
+        "seconds": seconds(flops, steps),
         "parameters": {
             "base": shape.linear_parameters + shape.other_parameters,
             "trained": shape.lora_parameters(settings.lora.rank, settings.lora.targets),
