@@ -27,7 +27,11 @@ PEERS = {
     "trl": {},
     "trl without gradient checkpointing": {"gradient_checkpointing": False},
 }
-OURS = {"stillhouse": {}, "stillhouse with packing": {"packing": True}}
+OURS = {
+    "stillhouse": {},
+    "stillhouse with packing": {"packing": True},
+    "stillhouse with length groups": {"group_by_length": True},
+}
 
 Row = dict[str, Any]
 

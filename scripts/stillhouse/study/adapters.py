@@ -44,7 +44,11 @@ class Training(Section):
     )
     gradient_checkpointing: bool = Field(False, description="compute activations twice: less memory, a third slower")
     packing: bool = Field(False, description="several rows in one sequence (sft)")
-    group_by_length: bool = Field(True, description="batches of rows of like length, in a seeded order")
+    group_by_length: bool = Field(
+        False,
+        description="batches of rows of like length, in a seeded order: less padding, but a word of a long row then counts "
+        "less than one of a short row",
+    )
     evaluate: Literal["epoch"] | Annotated[int, Field(ge=1)] = Field(
         "epoch", description="measure the validation loss after each epoch, or every so many steps"
     )
