@@ -6,6 +6,7 @@ row that stays.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,11 +69,14 @@ class Signatures:
         rows = np.concatenate(self._rows) if self._rows else np.empty(0, np.int64)
         chosen = None if alive is None else alive[rows]
         rows = rows if chosen is None else rows[chosen]
-        meetings = []
-        for band in range(self.banding.bands):
+        others = np.uint64(0) if apart is None else apart[rows]
+
+        def meet(band: int) -> _Meetings:
             column = np.concatenate([part[:, band] for part in self._bands]) if self._bands else np.empty(0, np.uint64)
-            column = column if chosen is None else column[chosen]
-            meetings.append(_meetings(rows, column if apart is None else column ^ apart[rows]))
+            return _meetings(rows, (column if chosen is None else column[chosen]) ^ others)
+
+        with ThreadPoolExecutor(min(kernels.threads(), 4)) as pool:  # sorting takes no lock, and memory for each band
+            meetings = list(pool.map(meet, range(self.banding.bands)))
         proposed = np.zeros(self._count, bool)
         for met in meetings:
             proposed[met.rows] = True
