@@ -137,7 +137,13 @@ def test_a_port_is_kept_from_others_before_the_server_listens(serve: Callable[..
 def test_the_server_dies_with_its_job(end: str, tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     script = CONSUMER.format(scripts=str(SCRIPTS), fake=str(FAKE), log=str(log), end=end)
-    job = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    job = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore Ctrl-C
+    )
     assert job.stdout.readline().startswith("http://127.0.0.1:"), job.stderr.read()
     numbers = processes(log)
     if end.startswith("SIG"):
