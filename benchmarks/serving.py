@@ -1,6 +1,6 @@
 """Tokens a second of every way to serve an adapter, against transformers' `generate` one prompt at a time. Prints JSON.
 
-python benchmarks/serving.py            64 prompts, the embedded model: about ten minutes on two cores
+python benchmarks/serving.py            64 prompts, the embedded model; needs an idle machine
 python benchmarks/serving.py --small    8 prompts
 """
 

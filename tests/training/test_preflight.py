@@ -219,7 +219,7 @@ def test_operations_grow_with_tokens_passes_and_checkpointing() -> None:
 
 def test_time_follows_operations_and_no_step_of_a_gpu_is_for_nothing() -> None:
     told = seconds(30 * 10**12, steps=50)
-    assert told == {"2 processor cores": 200, "a GPU of 24 GB": 5, "a GPU of 80 GB": 5}
+    assert told == {"2 processor cores": 300, "a GPU of 24 GB": 5, "a GPU of 80 GB": 5}
     assert seconds(7 * 10**18, steps=50)["a GPU of 80 GB"] == 20_000
 
 

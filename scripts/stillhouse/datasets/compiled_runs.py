@@ -20,7 +20,8 @@ choose, sketches = kernel(greedy.choose), kernel(greedy.sketches)
 
 
 @kernel
-def _mix(value):
+def mix(value):
+    """As `hashing.mix`."""
     value = (value ^ (value >> _30)) * _FIRST
     value = (value ^ (value >> _27)) * _SECOND
     return value ^ (value >> _31)
@@ -72,8 +73,8 @@ def digests(hashes, begins, counts, out):
         first = second = np.uint64(counts[row])
         for place in range(counts[row]):
             value = hashes[begins[row] + place]
-            first += _mix(value + np.uint64(place + 1) * _STEPS[0])
-            second += _mix(value + np.uint64(place + 1) * _STEPS[1])
+            first += mix(value + np.uint64(place + 1) * _STEPS[0])
+            second += mix(value + np.uint64(place + 1) * _STEPS[1])
         out[row, 0], out[row, 1] = first, second
 
 

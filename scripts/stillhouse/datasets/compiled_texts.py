@@ -10,12 +10,11 @@ import unicodedata
 
 import numpy as np
 
-from stillhouse.datasets.hashing import FNV_OFFSET, FNV_PRIME, MIX_FIRST, MIX_SECOND
+from stillhouse.datasets.compiled_runs import mix
+from stillhouse.datasets.hashing import FNV_OFFSET, FNV_PRIME
 from stillhouse.datasets.jit import kernel
 
 _OFFSET, _PRIME = np.uint64(FNV_OFFSET), np.uint64(FNV_PRIME)
-_FIRST, _SECOND = np.uint64(MIX_FIRST), np.uint64(MIX_SECOND)
-_30, _27, _31 = (np.uint64(bits) for bits in (30, 27, 31))
 _16, _8 = np.uint32(16), np.uint32(8)
 
 LEFT_OUT = -1
@@ -240,14 +239,6 @@ def _sign(text, size, at):
 
 
 @kernel
-def _mixed(value):
-    """As `hashing.mix`."""
-    value = (value ^ (value >> _30)) * _FIRST
-    value = (value ^ (value >> _27)) * _SECOND
-    return value ^ (value >> _31)
-
-
-@kernel
 def _symbol(text, at):
     """Hash and head of the symbol that `_plain` told at `at`: those of its bytes in UTF-8."""
     code = 0
@@ -261,7 +252,7 @@ def _symbol(text, at):
     for byte in last:
         value = (value ^ np.uint64(byte)) * _PRIME
     head = head | last[0] if wide else ((head | last[0]) << _8) | last[1]
-    return _mixed(value), head
+    return mix(value), head
 
 
 @kernel
@@ -293,7 +284,7 @@ def _words(text, size, hashes, heads, count):
             at += 1
         head = (np.uint32(text[first]) << _16) | (np.uint32(text[first + 1]) << _8) | np.uint32(text[first + 2])
         heads[count] = head >> np.uint32(8 * max(3 - (at - first), 0))
-        hashes[count] = _mixed(value)
+        hashes[count] = mix(value)
         count += 1
         if kind != _LETTER and kind != _DIGIT:
             at = after

@@ -77,11 +77,11 @@ class PlacedWriter:
             pq.ParquetWriter(temporary, self._schema, compression="zstd", store_schema=True) as writer,
             ThreadPoolExecutor(1) as ahead,  # the next bucket is put in order while one is written
         ):
-            last = self._buckets if self.rows else 0
-            waiting = ahead.submit(self._ordered, 0) if last else None
-            for number in range(last):
+            count = self._buckets if self.rows else 0
+            waiting = ahead.submit(self._ordered, 0) if count else None
+            for number in range(count):
                 ordered = waiting.result()
-                waiting = ahead.submit(self._ordered, number + 1) if number + 1 < last else None
+                waiting = ahead.submit(self._ordered, number + 1) if number + 1 < count else None
                 writer.write_table(ordered, row_group_size=GROUP_ROWS)
 
     def _ordered(self, number: int) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from stillhouse.training.settings import TrainSettings
 from stillhouse.training.shape import Shape
@@ -14,13 +14,25 @@ ADAPTER_BYTES = 4
 """The adapter and its gradients are fp32 whatever the base is."""
 LOGIT_BYTES = 30
 """Bytes a logit at the peak of the loss and its way back, measured on processors."""
-TERAFLOPS = {"2 processor cores": 0.15, "a GPU of 24 GB": 60.0, "a GPU of 80 GB": 350.0}
-"""Operations a second (10**12) that a training keeps up. The first is what benchmarks/training.py shows for a small model;
-the others were not measured: they are about a third of what RTX 4090 and H100 are sold with for dense bf16."""
-STEP_SECONDS = 0.1
-"""Least time of a step on a GPU: small models keep it waiting for Python."""
 NF4_BYTES = 0.5 + 1 / 64 * (1 + 4 / 256)
 """Bytes a weight: 4 bits, a scale of one byte for 64 weights, and one of four bytes for 256 scales."""
+
+
+class Device(NamedTuple):
+    """What a training keeps up on a device: 10**12 operations a second, and the least seconds of a step."""
+
+    teraflops: float
+    step: float
+
+
+# The first is the order of what benchmarks/training.py shows: 200 tokens a second of 134M weights, 4 operations each. The
+# GPUs were not measured: about a third of what RTX 4090 and H100 are sold with for dense bf16, and never less than a tenth
+# of a second a step, as small models keep them waiting for Python.
+DEVICES = {
+    "2 processor cores": Device(0.1, 0.0),
+    "a GPU of 24 GB": Device(60.0, 0.1),
+    "a GPU of 80 GB": Device(350.0, 0.1),
+}
 
 
 @dataclass(frozen=True)
@@ -77,9 +89,8 @@ def training_flops(shape: Shape, lengths: Lengths, settings: TrainSettings, step
 
 
 def seconds(flops: int, steps: int) -> dict[str, int]:
-    """Orders of magnitude: how long a training of so many operations takes, by the kind of device (`TERAFLOPS`)."""
-    least = {name: 0.0 if "processor" in name else STEP_SECONDS * steps for name in TERAFLOPS}
-    return {name: math.ceil(max(flops / (rate * 1e12), least[name])) for name, rate in TERAFLOPS.items()}
+    """Orders of magnitude: how long a training of so many operations takes, by the kind of device (`DEVICES`)."""
+    return {name: math.ceil(max(flops / (one.teraflops * 1e12), steps * one.step)) for name, one in DEVICES.items()}
 
 
 def memory(
