@@ -104,7 +104,7 @@ def ask_ours(plan: Row) -> Row:
     recipe = {"serve": serve, "context": CONTEXT, "vllm": vllm_version()}
     started = time.monotonic()
     digests = [file.with_name(f"{file.name}.digests") for file in files]
-    served = open_served(recipe, files, digests, BATCH, place / "server.log", plan["threads"])
+    served = open_served(recipe, files, digests, place / "server.log", plan["threads"], BATCH)
     client = Client(plan["way"], served.backend, Ledger(place / "ledger", "bench"))
 
     def answer(prompts: list[str], max_tokens: int) -> list[Any]:
@@ -113,8 +113,8 @@ def ask_ours(plan: Row) -> Row:
             make_request(client.identity, [{"role": "user", "content": text}], sampling, seed_parts=(text,))
             for text in prompts
         ]
-        if served.batch:
-            return client.answer_batch(requests, served.batch)
+        if client.batch:
+            return client.answer_batch(requests, client.batch)
         return gather(client.answer(request) for request in requests)
 
     try:

@@ -38,7 +38,7 @@ def one_of(names):
 
 
 wildcard_constraints:
-    model=one_of(study.models),
+    model=one_of(plan.local_models),
     prompts=one_of(study.prompts),
     answers=one_of(study.answers),
     expanded=one_of(plan.expanded()),
@@ -67,14 +67,23 @@ def sources(of):
     return lambda wildcards: f"sources {canonical_json(source_digests(of(wildcards)))}"
 
 
-def code(script):
-    """The `code` param: digest of the script's import closure."""
-    return f"code {code_digest(WORKFLOW / 'scripts' / script).digest}"
+def closure(script, asked, told):
+    """A param made of the script's import closure by `told`; where a job asks a trained model, with what serves that."""
+    own = told(code_digest(WORKFLOW / "scripts" / script))
+    if asked is None or not plan.trained_models(list(study.models)):
+        return own
+    serving = told(code_digest(WORKFLOW / "scripts" / script, serving=True))
+    return lambda wildcards: serving if plan.trained_models(asked(wildcards)) else own
 
 
-def software(script):
+def code(script, asked=None):
+    """The `code` param: digest of the script's import closure; `asked(wildcards)` are the models that its job asks."""
+    return closure(script, asked, lambda found: f"code {found.digest}")
+
+
+def software(script, asked=None):
     """The `software` param: versions that the closure imports and that can change the result."""
-    return f"software {canonical_json(software_versions(code_digest(WORKFLOW / 'scripts' / script).imports))}"
+    return closure(script, asked, lambda found: f"software {canonical_json(software_versions(found.imports))}")
 
 
 def slots(asked, part=lambda wildcards: Part()):

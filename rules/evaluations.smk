@@ -73,12 +73,12 @@ rule find_breaks:
     threads: 1
     resources:
         **slots(lambda wildcards: plan.judges(wildcards.evaluation, "breaks")),
-        mem_mb=2000,
+        mem_mb=lambda wildcards: plan.asking_memory(plan.judges(wildcards.evaluation, "breaks")),
         runtime=240,
     params:
         recipe=recipe(lambda wildcards: plan.recipe_breaks(wildcards.evaluation)),
-        code=code("find_breaks.py"),
-        software=software("find_breaks.py"),
+        code=code("find_breaks.py", lambda wildcards: plan.judges(wildcards.evaluation, "breaks")),
+        software=software("find_breaks.py", lambda wildcards: plan.judges(wildcards.evaluation, "breaks")),
         sources=sources(lambda wildcards: plan.judging_sources(wildcards.evaluation, "breaks")),
     script:
         "../scripts/find_breaks.py"
@@ -128,12 +128,12 @@ rule judge_rubric:
     threads: 1
     resources:
         **slots(lambda wildcards: plan.judges(wildcards.evaluation, "rubric")),
-        mem_mb=2000,
+        mem_mb=lambda wildcards: plan.asking_memory(plan.judges(wildcards.evaluation, "rubric")),
         runtime=240,
     params:
         recipe=recipe(lambda wildcards: plan.recipe_rubric(wildcards.evaluation)),
-        code=code("judge_rubric.py"),
-        software=software("judge_rubric.py"),
+        code=code("judge_rubric.py", lambda wildcards: plan.judges(wildcards.evaluation, "rubric")),
+        software=software("judge_rubric.py", lambda wildcards: plan.judges(wildcards.evaluation, "rubric")),
         sources=sources(lambda wildcards: plan.judging_sources(wildcards.evaluation, "rubric")),
     script:
         "../scripts/judge_rubric.py"
@@ -158,12 +158,12 @@ rule judge_pairwise:
     threads: 1
     resources:
         **slots(lambda wildcards: plan.judges(wildcards.evaluation, "pairwise")),
-        mem_mb=2000,
+        mem_mb=lambda wildcards: plan.asking_memory(plan.judges(wildcards.evaluation, "pairwise")),
         runtime=240,
     params:
         recipe=recipe(lambda wildcards: plan.recipe_pairwise(wildcards.evaluation)),
-        code=code("judge_pairwise.py"),
-        software=software("judge_pairwise.py"),
+        code=code("judge_pairwise.py", lambda wildcards: plan.judges(wildcards.evaluation, "pairwise")),
+        software=software("judge_pairwise.py", lambda wildcards: plan.judges(wildcards.evaluation, "pairwise")),
         sources=sources(lambda wildcards: plan.judging_sources(wildcards.evaluation, "pairwise")),
     script:
         "../scripts/judge_pairwise.py"

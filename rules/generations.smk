@@ -21,12 +21,12 @@ rule answer_shard:
             lambda wildcards: plan.generation_models(wildcards.generation),
             lambda wildcards: Part(int(wildcards.shard), study.generations[wildcards.generation].shards),
         ),
-        mem_mb=2000,
+        mem_mb=lambda wildcards: plan.asking_memory(plan.generation_models(wildcards.generation)),
         runtime=240,
     params:
         recipe=recipe(lambda wildcards: plan.recipe_shard(wildcards.generation, int(wildcards.shard))),
-        code=code("answer_shard.py"),
-        software=software("answer_shard.py"),
+        code=code("answer_shard.py", lambda wildcards: plan.generation_models(wildcards.generation)),
+        software=software("answer_shard.py", lambda wildcards: plan.generation_models(wildcards.generation)),
         sources=sources(lambda wildcards: plan.inputs_shard(wildcards.generation)),
     script:
         "../scripts/answer_shard.py"
@@ -77,12 +77,14 @@ rule check_drafts:
     threads: 1
     resources:
         **slots(lambda wildcards: generation_reports.check_judges(plan, wildcards.generation)),
-        mem_mb=2000,
+        mem_mb=lambda wildcards: plan.asking_memory(generation_reports.check_judges(plan, wildcards.generation)),
         runtime=240,
     params:
         recipe=recipe(lambda wildcards: generation_reports.recipe_check(plan, wildcards.generation)),
-        code=code("check_drafts.py"),
-        software=software("check_drafts.py"),
+        code=code("check_drafts.py", lambda wildcards: generation_reports.check_judges(plan, wildcards.generation)),
+        software=software(
+            "check_drafts.py", lambda wildcards: generation_reports.check_judges(plan, wildcards.generation)
+        ),
         sources=sources(lambda wildcards: generation_reports.check_sources(plan, wildcards.generation)),
     script:
         "../scripts/check_drafts.py"
@@ -106,12 +108,12 @@ rule score_answers:
     threads: 1
     resources:
         **slots(lambda wildcards: quality_plan.score_models(plan, wildcards.scored)),
-        mem_mb=2000,
+        mem_mb=lambda wildcards: plan.asking_memory(quality_plan.score_models(plan, wildcards.scored)),
         runtime=240,
     params:
         recipe=recipe(lambda wildcards: quality_plan.recipe_scores(plan, wildcards.scored)),
-        code=code("score_answers.py"),
-        software=software("score_answers.py"),
+        code=code("score_answers.py", lambda wildcards: quality_plan.score_models(plan, wildcards.scored)),
+        software=software("score_answers.py", lambda wildcards: quality_plan.score_models(plan, wildcards.scored)),
         sources=sources(lambda wildcards: quality_plan.score_sources(plan, wildcards.scored)),
     script:
         "../scripts/score_answers.py"

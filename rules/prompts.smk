@@ -18,12 +18,12 @@ rule expand_prompts:
     threads: 1
     resources:
         **slots(lambda wildcards: plan.expand_models(wildcards.expanded)),
-        mem_mb=2000,
+        mem_mb=lambda wildcards: plan.asking_memory(plan.expand_models(wildcards.expanded)),
         runtime=240,
     params:
         recipe=recipe(lambda wildcards: plan.recipe_expand(wildcards.expanded)),
-        code=code("expand_prompts.py"),
-        software=software("expand_prompts.py"),
+        code=code("expand_prompts.py", lambda wildcards: plan.expand_models(wildcards.expanded)),
+        software=software("expand_prompts.py", lambda wildcards: plan.expand_models(wildcards.expanded)),
         sources=sources(lambda wildcards: plan.inputs_expand(wildcards.expanded)),
     script:
         "../scripts/expand_prompts.py"

@@ -30,7 +30,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
         partner_system=_read(inputs.get("partner_system")),
         library=Library(inputs.get("corpus"), context, _read(inputs.get("context_template"))) if context else None,
     )
-    clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
+    clients = Clients.of_job(params)
     budget, failures = bounds_of(params.config, settings.generation)
     # by the shard's own work: what was spent on other prompts or by other words is another key
     clients.usage.purse = Purse(budget, settings.generation, settings.shard, settings.shards, params.key)

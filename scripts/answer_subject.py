@@ -4,7 +4,6 @@ from pathlib import Path
 
 from stillhouse.provenance.job import Facts, Files, Params, run_job
 
-BATCH = 16
 TELLING = 24  # characters from which a text cannot be in a prompt by chance
 
 
@@ -20,25 +19,26 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     rows = [row for file in inputs.get("prompts") for row in read_parquet_rows(file)]
     if recipe["kind"] == "recorded":
         return replay_recorded(rows, inputs.get("answers")[0], settings, outputs.responses)
-    clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
+    clients = Clients.of_job(params, lists=True)
     try:
-        client, batch, serving = _open(clients, inputs, params)
-        facts = respond(rows, client, settings, outputs.responses, _texts(inputs), batch)
+        client, serving = _open(clients, inputs, params)
+        facts = respond(rows, client, settings, outputs.responses, _texts(inputs))
     finally:
         clients.close()
-    return {**facts, **serving, **clients.facts()}
+    return {**facts, **clients.facts(), **({"serving": serving} if serving else {})}
 
 
 def _open(clients, inputs: Files, params: Params):
-    """The client of the subject, its batch size when it decodes in batches, and how it is served, for the record."""
+    """The client of the subject, and how it is served, for the record; None for what the study does not train."""
     from stillhouse.llm.serving import open_served
 
     recipe = params.recipe
     if recipe["kind"] == "model":
-        return clients[recipe["model"]["name"]], None, {}
+        name = recipe["model"]["name"]
+        return clients[name], clients.serving.get(name)
     log = Path("logs", params.rule, params.wildcards["evaluation"], f"{params.wildcards['subject']}.vllm.log")
-    served = open_served(recipe, inputs.get("weights"), inputs.get("digests"), BATCH, log, params.threads)
-    return clients.add(recipe["subject"], served.backend), served.batch, {"serving": served.facts}
+    served = open_served(recipe, inputs.get("weights"), inputs.get("digests"), log, params.threads)
+    return clients.add(recipe["subject"], served.backend), served.facts
 
 
 def _texts(inputs: Files):

@@ -1,7 +1,5 @@
 """Rule check_drafts: blind comparisons of a tournament's answers with its first drafts, in both orders."""
 
-from pathlib import Path
-
 from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 
@@ -13,7 +11,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
 
     recipe = {key: value for key, value in params.recipe.items() if key != "models"}
     settings = CheckSettings.model_validate(recipe)
-    clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
+    clients = Clients.of_job(params)
     try:
         judges = {name: clients[name] for name in settings.judges}
         facts = check_drafts(inputs.answers, judges, settings, outputs.check, inputs.template)

@@ -1,7 +1,5 @@
 """Rule expand_prompts: prompts that a model writes from templates and domains."""
 
-from pathlib import Path
-
 from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 
@@ -17,7 +15,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     settings = ExpandSettings.model_validate(recipe)
     named = settings.expand.domains
     domains = check_domains(read_domains(inputs.get("domains")[0]) if named is None else named)
-    clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
+    clients = Clients.of_job(params)
     try:
         seeds, client = read_templates(inputs.templates), clients[settings.expand.model]
         rows, report = expand(seeds, domains, client, settings, inputs.instructions)

@@ -1,7 +1,5 @@
 """Rule judge_pairwise: blind comparisons of two subjects' answers in both orders, and recorded ones."""
 
-from pathlib import Path
-
 from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 
@@ -13,7 +11,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
 
     recipe = {key: value for key, value in params.recipe.items() if key != "models"}
     settings = PairwiseSettings.model_validate(recipe)
-    clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
+    clients = Clients.of_job(params)
     published = inputs.get("judged")
     try:
         judges = {name: clients[name] for name in settings.judges}

@@ -1,7 +1,5 @@
 """Rule score_answers: a model scores every answer of a generation, or of answers that were read from files."""
 
-from pathlib import Path
-
 from stillhouse.provenance.job import Facts, Files, Params, run_job
 
 
@@ -14,7 +12,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
 
     recipe = {key: value for key, value in params.recipe.items() if key != "models"}
     settings = ScoreSettings.model_validate(recipe)
-    clients = Clients(params.config, Path("results/models"), params.writer, params.resources)
+    clients = Clients.of_job(params)
     try:
         judge, limit = clients[settings.judge], prompts_at_once(params.config, [settings.judge])
         files, note = (outputs.quality, inputs.template), clients.usage.note

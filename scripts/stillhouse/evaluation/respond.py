@@ -97,11 +97,10 @@ def respond(
     settings: SubjectSettings,
     target: Path,
     texts: SubjectTexts = SubjectTexts(),
-    batch: int | None = None,
 ) -> dict[str, Any]:
     """Answer `rows` (prompts, any sets) and write the responses, sorted by set, prompt_id and sample.
 
-    `batch` is given for backends that decode in batches of that size. Facts: rows, truncated and empty answers.
+    Backends that decode in batches get the whole list, in its order. Facts: rows, truncated and empty answers.
     Raises `EvaluationError` when the subject would read a system prompt that is another one's.
     """
     if texts.wrap is not None and PROBE not in _wrapped(PROBE, SubjectTexts(wrap=texts.wrap)):
@@ -114,8 +113,8 @@ def respond(
     requests = [_request(row, sample, client, settings, texts) for row, sample in asked]
     for (row, _), request in zip(asked, requests, strict=True):
         _check_condition(row, request, client, settings, texts)
-    if batch:
-        calls = client.answer_batch(requests, batch)
+    if client.batch:
+        calls = client.answer_batch(requests, client.batch)
     else:
         calls = gather((client.answer(r) for r in requests), description=settings.subject, total=len(requests))
     responses = [_response(*place, call, settings, texts) for place, call in zip(asked, calls, strict=True)]

@@ -66,7 +66,8 @@ class Usage:
 class Client:
     """Asks one model, through the ledger.
 
-    `price` is USD per million tokens, None when unknown; `paid` counts the calls of a run to models that cost.
+    `price` is USD per million tokens, None when unknown; `paid` counts the calls of a run to models that cost. `batch` is
+    the size of the batches where the backend decodes lists in batches (`answer_batch`).
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Client:
         self.name = name
         self.identity = backend.identity
         self.grammars, self.schemas = backend.grammars, getattr(backend, "schemas", False)
+        self.batch: int | None = getattr(backend, "batch", None)
         self.usage = usage if usage is not None else Usage()
         self._backend, self._ledger, self._price, self._paid = backend, ledger, price, paid
         self._slots = Slots(backend.concurrency)

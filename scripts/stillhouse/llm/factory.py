@@ -1,6 +1,8 @@
 """Opens the models that a job's recipe names, each with the ledger in front."""
 
+import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from stillhouse.provenance.code import WORKFLOW
 from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.files import read_json
 from stillhouse.provenance.guards import PaidCalls, guards_of
+from stillhouse.provenance.job import Params
 from stillhouse.study.models import LlamaCppModel, OpenAIModel
 from stillhouse.study.prices import price_of
 from stillhouse.study.shares import slots_resource
@@ -41,24 +44,68 @@ def open_backend(name: str, config: dict[str, Any], folder: Path, slots: int | N
     return RecordedBackend(file, {"backend": "recorded", "file": digest_file(file)})
 
 
+@dataclass(frozen=True)
+class TrainedModels:
+    """The models of one job that the study trains: identity by name, where servers log, and the threads of the job.
+
+    Where the job asks whole lists (`lists`), transformers decodes them in batches, which depend on the list alone.
+    Otherwise it decodes one request at a time: no answer then depends on which others a job asks beside it.
+    """
+
+    identities: Mapping[str, dict[str, Any]]
+    log: Path = Path("logs")
+    threads: int = 1
+    lists: bool = False
+
+    def open(self, name: str) -> Any:
+        """The model served (`llm.serving.Served`). Its module is imported by name: see `provenance.code.SERVING`."""
+        identity = self.identities[name]
+        weights, digests = ([Path(file) for file in identity[key]] for key in ("weights", "digests"))
+        log = self.log.with_name(f"{self.log.name}.{name}.vllm.log")
+        one_by_one = {} if self.lists else {"batch": 1}
+        serving = importlib.import_module("stillhouse.llm.serving")
+        return serving.open_served(identity, weights, digests, log, self.threads, **one_by_one)
+
+
 class Clients:
     """The clients of one job, opened when first asked for, so that a replayed job loads no weights.
 
     `models` is the folder of materialised weights, `writer` names the job in the ledger. `resources`
-    are the job's in Snakemake: its slots of the models with limits (`study.shares`).
+    are the job's in Snakemake: its slots of the models with limits (`study.shares`). `serving` tells by model how what
+    the study trains was served.
     """
 
     def __init__(
-        self, config: dict[str, Any], models: Path, writer: str, resources: Mapping[str, int] | None = None
+        self,
+        config: dict[str, Any],
+        models: Path,
+        writer: str,
+        resources: Mapping[str, int] | None = None,
+        trained: TrainedModels = TrainedModels({}),
     ) -> None:
         self.config = config
         self.models = models
         self.ledger = Ledger(ledger_folder(config), writer)
         self.usage = Usage()
+        self.serving: dict[str, dict[str, Any]] = {}
         self._resources = resources or {}
+        self._trained = trained
         self._open: dict[str, Client] = {}
 
+    @classmethod
+    def of_job(cls, params: Params, *, lists: bool = False) -> "Clients":
+        """The clients of a job: the models that its recipe names; `lists` says whether it asks whole lists at once."""
+        told = [*params.recipe.get("models", []), params.recipe.get("model")]
+        identities = {one["name"]: one for one in told if isinstance(one, dict) and "serve" in one}
+        log = Path("logs", params.rule, *params.wildcards.values())
+        trained = TrainedModels(identities, log, params.threads, lists)
+        return cls(params.config, Path("results/models"), params.writer, params.resources, trained)
+
     def __getitem__(self, name: str) -> Client:
+        if name not in self._open and name in self._trained.identities:
+            served = self._trained.open(name)
+            self.serving[name] = served.facts
+            self.add(name, served.backend)
         if name not in self._open:
             self.add(name, open_backend(name, self.config, self.models / name, self._slots(name)))
         return self._open[name]
@@ -77,8 +124,9 @@ class Clients:
         return self._open[name]
 
     def facts(self) -> dict[str, Any]:
-        """Calls, tokens and cost of this job, and the models that it asked."""
-        return {**self.usage.facts(), "models": [self._open[name].facts() for name in sorted(self._open)]}
+        """Calls, tokens and cost of this job, the models that it asked, and how those were served that the study trains."""
+        models = [self._open[name].facts() for name in sorted(self._open)]
+        return {**self.usage.facts(), "models": models, **({"serving": self.serving} if self.serving else {})}
 
     def close(self) -> None:
         """Free all backends and flush the ledger."""

@@ -1,6 +1,7 @@
 """Opens adapters and exports the way that a study serves them.
 
-Apart from `factory`, so that jobs which ask models only do not depend on the training stack.
+Apart from `factory`, which imports it by name where a job asks what the study trains: other jobs do not depend on the
+training stack.
 """
 
 from dataclasses import dataclass
@@ -11,25 +12,28 @@ from typing import Any
 from stillhouse.llm.factory import digest_in
 from stillhouse.llm.requests import Backend
 
+BATCH = 16
+"""Requests that transformers decodes side by side, where a list of them is asked."""
+
 
 @dataclass(frozen=True)
 class Served:
-    """An opened backend, the size of its batches where it decodes in batches, and the facts of the record."""
+    """An opened backend and the facts of the record."""
 
     backend: Backend
-    batch: int | None
     facts: dict[str, Any]
 
 
 def open_served(
-    recipe: dict[str, Any], weights: list[Path], digests: list[Path], batch: int, log: Path, threads: int = 1
+    recipe: dict[str, Any], weights: list[Path], digests: list[Path], log: Path, threads: int = 1, batch: int = BATCH
 ) -> Served:
     """The backend of an adapter or export served as `recipe` says (peft, merged, vllm, gguf-adapter, gguf:QUANT).
 
-    `weights` are its files, base before adapter; `digests` the digest files in the same order. `log` is for a server's
-    own words; `threads` are those that it may use.
+    A subject's recipe or a model's identity: both give a call the same identity. `weights` are its files, base before
+    adapter; `digests` the digest files in the same order. `log` is for a server's own words; `threads` are those that it
+    may use.
     """
-    serve, context = recipe["serve"], recipe["context"]
+    serve, context = recipe["serve"], recipe.get("context")
     sums = [digest_in(file, weight.name) for file, weight in zip(digests, weights, strict=True)]
     if serve in ("peft", "merged"):
         return _transformers(weights, sums, batch)
@@ -42,7 +46,7 @@ def open_served(
     if adapter:
         identity["adapter"] = sums[1]
     backend = LlamaCppBackend(weights[0], identity, context=context, adapter=adapter)
-    return Served(backend, None, _facts("llama.cpp", version("llama-cpp-python"), _precision(serve), concurrency=1))
+    return Served(backend, _facts("llama.cpp", version("llama-cpp-python"), _precision(serve), concurrency=1))
 
 
 def _transformers(weights: list[Path], sums: list[str], batch: int) -> Served:
@@ -52,7 +56,7 @@ def _transformers(weights: list[Path], sums: list[str], batch: int) -> Served:
     identity = {"backend": "transformers", "weights": sums}
     backend = TransformersBackend(weights[0].parent, adapter, identity, batch=batch)
     facts = _facts("transformers", version("transformers"), backend.identity["dtype"], batch=batch)
-    return Served(backend, batch, facts)
+    return Served(backend, facts)
 
 
 def _vllm(recipe: dict[str, Any], weights: list[Path], sums: list[str], log: Path, threads: int) -> Served:
@@ -62,7 +66,7 @@ def _vllm(recipe: dict[str, Any], weights: list[Path], sums: list[str], log: Pat
     adapter = weights[1].parent if len(weights) > 1 else None
     backend = VllmBackend(engine, weights[0].parent, adapter, sums, log, context=recipe["context"], threads=threads)
     facts = _facts("vllm", engine.version, engine.dtype, concurrency=backend.concurrency)
-    return Served(backend, None, {**facts, "device": engine.device, "eager": backend.identity["eager"]})
+    return Served(backend, {**facts, "device": engine.device, "eager": backend.identity["eager"]})
 
 
 def _facts(engine: str, number: str, dtype: str, **beside: int) -> dict[str, Any]:

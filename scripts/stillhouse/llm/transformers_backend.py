@@ -1,6 +1,7 @@
 """Runs a folder of safetensors in this process by transformers, optionally with a PEFT adapter folded in."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,23 +20,29 @@ END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<end_of_t
 """Tokens that end a turn wherever a vocabulary has them, as llama.cpp holds it."""
 
 
+_DRAWING = threading.Lock()
+"""torch draws all its random numbers from one source: between a request's seed and its last token nobody else may."""
+
+
 class TransformersBackend:
     """A model folder, or an adapter on its base, summed in fp32 and run in what the processor computes in.
 
-    Greedy requests are decoded side by side, in groups that depend only on the list that is given. Sampled
-    requests go one by one, each with its own seed. bf16 decodes 2.5 times faster than fp32 where the processor
+    Of a list, greedy requests are decoded side by side, in groups that depend only on that list. Sampled requests go one
+    by one, each with its own seed, and so do requests that come alone: their answers depend on nothing else. bf16 decodes 2.5 times faster than fp32 where the processor
     has it, but answers differ now and then: so the dtype is part of the identity.
     """
 
     grammars = False
+    concurrency = 1
 
     def __init__(
         self, base: Path, adapter: Path | None, identity: dict[str, Any], batch: int = 16, threads: int = 1
     ) -> None:
         torch.set_num_threads(threads)
+        self._threads = threads
         dtype = native_dtype()
         self.identity = {**identity, "dtype": str(dtype).removeprefix("torch.")}
-        self.concurrency = batch
+        self.batch = batch
         self._tokenizer = load_tokenizer(adapter or base)
         self._tokenizer.padding_side = "left"
         model = load_model(base, torch.float32)
@@ -94,15 +101,16 @@ class TransformersBackend:
                 settings = {k: request.sampling[k] for k in ("max_tokens", "stop")}
                 greedy.setdefault(canonical_json(settings), []).append(i)
         for _, indices in sorted(greedy.items()):
-            yield from batched_indices(sorted(indices, key=lambda i: (len(prompts[i]), i)), self.concurrency)
+            yield from batched_indices(sorted(indices, key=lambda i: (len(prompts[i]), i)), self.batch)
 
     def _decode(self, request: Request, prompts: list[list[int]]) -> list[Completion]:
         """Complete `prompts` by the settings of `request`."""
         padded = self._tokenizer.pad({"input_ids": prompts}, padding=True, return_tensors="pt")
         settings = request.sampling
-        torch.manual_seed(settings["seed"])
         stops = {"stop_strings": settings["stop"], "tokenizer": self._tokenizer} if settings["stop"] else {}
-        with torch.inference_mode():
+        with _DRAWING, torch.inference_mode():
+            torch.set_num_threads(self._threads)  # every thread of the job counts its own
+            torch.manual_seed(settings["seed"])
             produced = self._model.generate(
                 input_ids=padded["input_ids"],
                 attention_mask=padded["attention_mask"],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import RecordError
-from stillhouse.provenance.code import WORKFLOW, code_digest
+from stillhouse.provenance.code import WORKFLOW, asks_trained, code_digest
 from stillhouse.provenance.digests import digest_file
 from stillhouse.provenance.records import read_record
 
@@ -63,10 +63,11 @@ def record_of(job: Any) -> dict[str, Any] | None:
 
 def changes(job: Any, record: dict[str, Any]) -> list[Change]:
     """Everything that differs between `record` and the planned `job`, files rehashed; nothing when both agree."""
-    code = code_digest(WORKFLOW / "scripts" / Path(job.rule.script).name)
+    recipe = _param(job, "recipe")
+    code = code_digest(WORKFLOW / "scripts" / Path(job.rule.script).name, serving=asks_trained(recipe))
     now = {
         "rule": {"name": job.rule.name, **{name: str(value) for name, value in job.wildcards.items()}},
-        "recipe": flat(_param(job, "recipe")),
+        "recipe": flat(recipe),
         "code": code.files,
         "software": _param(job, "software"),
         "input": {f"{name} {path}": _sha256(path) for name, path in named_files(job.input)},

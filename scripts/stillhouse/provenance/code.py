@@ -18,6 +18,10 @@ ROOT_PACKAGE = "stillhouse"
 LIBRARY = Path(__file__).resolve().parents[1]
 WORKFLOW = LIBRARY.parents[1]
 
+SERVING = LIBRARY / "llm" / "serving.py"
+"""What opens trained models. `llm.factory` imports it by name, where a job asks one: its closure holds the training stack,
+and no other job depends on that."""
+
 # What records, logs or shows progress never decides an artefact's bytes (a test holds this).
 OUTSIDE = frozenset(
     f"stillhouse.provenance.{name}"
@@ -124,12 +128,20 @@ def _data_digest(path: str) -> str:
     return digest_file(WORKFLOW / path)
 
 
+def asks_trained(recipe: dict[str, Any]) -> bool:
+    """Whether a job of this recipe asks a model that the study trains: only those have a way to be served."""
+    return any(isinstance(model, dict) and "serve" in model for model in recipe.get("models", []))
+
+
 @lru_cache(maxsize=256)
-def code_digest(script: Path) -> CodeDigest:
-    """Digest of `script`, every library module that it reaches by imports, and the data files that they name."""
+def code_digest(script: Path, *, serving: bool = False) -> CodeDigest:
+    """Digest of `script`, every library module that it reaches by imports, and the data files that they name.
+
+    With `serving` also of what opens trained models (`asks_trained`).
+    """
     files: dict[str, str] = {}
     foreign: set[str] = set()
-    waiting = [Path(script).resolve()]
+    waiting = [Path(script).resolve(), *([SERVING] if serving else [])]
     while waiting:
         file = waiting.pop()
         name = file.relative_to(WORKFLOW).as_posix()

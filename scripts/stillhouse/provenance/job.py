@@ -13,7 +13,7 @@ from typing import Any
 
 from stillhouse.errors import RecordError, StillhouseError
 from stillhouse.provenance import store
-from stillhouse.provenance.code import WORKFLOW, code_digest
+from stillhouse.provenance.code import WORKFLOW, asks_trained, code_digest
 from stillhouse.provenance.digests import digest_json
 from stillhouse.provenance.guards import guards_of
 from stillhouse.provenance.logs import set_up_logging
@@ -116,7 +116,8 @@ def _run(main: Main, script: Path, snakemake: Any, content: Content | None) -> N
     inputs, outputs = _files(snakemake.input), _files(snakemake.output)
     stamps = {path: _stamp(path) for _, path in inputs.flat()}
     digests = [(name, digest_of(path)) for name, path in inputs.flat()]
-    recipe, code = json.loads(_param(snakemake.params, "recipe")), code_digest(_workflow_script(script))
+    recipe = json.loads(_param(snakemake.params, "recipe"))
+    code = code_digest(_workflow_script(script), serving=asks_trained(recipe))
     software = json.loads(_param(snakemake.params, "software"))
     narrowed = content(inputs, recipe) if content else {}
     contents = [[name, narrowed.get(name, digest.sha256)] for name, digest in digests]

@@ -6,7 +6,7 @@ from typing import Any
 from stillhouse.errors import RecordError
 from stillhouse.provenance import store
 from stillhouse.provenance.changes import Change, changes, record_of
-from stillhouse.provenance.code import WORKFLOW, code_digest
+from stillhouse.provenance.code import WORKFLOW, asks_trained, code_digest
 from stillhouse.provenance.graph import Graph
 from stillhouse.provenance.job import build_key
 from stillhouse.provenance.planning import bind_memory, unbind_memory
@@ -86,7 +86,8 @@ def accept(graph: Graph, reason: str) -> Outcome:
 
 def _accept_job(job: Any, record: dict[str, Any], found: list[Change], reason: str) -> None:
     """Write the job's record with its new code digest and key, the old ones under `accepted`."""
-    code = code_digest(WORKFLOW / "scripts" / job.rule.script.rsplit("/", 1)[-1])
+    script = WORKFLOW / "scripts" / job.rule.script.rsplit("/", 1)[-1]
+    code = code_digest(script, serving=asks_trained(record["recipe"]))
     narrowed = record.get("contents", {})
     contents = [[item["name"], narrowed.get(item["name"], item["sha256"])] for item in record["inputs"]]
     key = build_key(record["rule"], contents, record["recipe"], code.digest, record["software"])

@@ -64,7 +64,7 @@ def base_model(study: Study, adapter: str) -> str:
 def trained_in_turn(study: Study, adapter: str) -> list[str]:
     """The adapters whose training an adapter went through, the first one first, itself last.
 
-    Goes down by `init` and by the exports that adapters stand on. One with both goes on from an adapter of the same
+    Goes down by `init` and by the exports that adapters stand on, not by models that answered for the datasets. One with both goes on from an adapter of the same
     base, so what is below the base is below that adapter too. Ends where something is not there, or at a ring: planning
     names those faults.
     """
@@ -79,28 +79,6 @@ def trained_in_turn(study: Study, adapter: str) -> list[str]:
 def trained_on(study: Study, adapter: str) -> list[str]:
     """The datasets that an adapter was trained on, in turn, each once."""
     return list(dict.fromkeys(study.adapters[one].dataset for one in trained_in_turn(study, adapter)))
-
-
-def ring(study: Study, adapter: str) -> tuple[str, list[str]] | None:
-    """How an adapter stands on itself: the key that leads there, and the way as keys of the study; None where it does not."""
-    for key, steps in _below(study, adapter).items():
-        way = _way(study, steps, adapter, set())
-        if way:
-            return key, [f"adapters.{adapter}", *way]
-    return None
-
-
-def _way(study: Study, steps: tuple[str, ...], goal: str, met: set[str]) -> list[str]:
-    """The way from an edge to the adapter `goal`, as keys; empty where there is none."""
-    *export, adapter = steps
-    here = [*(f"exports.{name}" for name in export), f"adapters.{adapter}"]
-    if adapter == goal:
-        return here
-    if adapter in met:
-        return []
-    met.add(adapter)
-    ways = (_way(study, further, goal, met) for further in _below(study, adapter).values())
-    return next(([*here, *way] for way in ways if way), [])
 
 
 def _below(study: Study, adapter: str) -> dict[str, tuple[str, ...]]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from stillhouse.study.datasets import Dataset, OtherAnswers, Source
-from stillhouse.study.evaluation_references import known
-from stillhouse.study.models import LlamaCppModel
+from stillhouse.study.faults import known
+from stillhouse.study.models import LlamaCppModel, TrainedModel
 from stillhouse.study.quality import Quality
 from stillhouse.study.study import Study
 
@@ -107,5 +107,7 @@ def _tokens(study: Study, dataset: Dataset, key: str) -> Iterator[str]:
         return
     yield from known(key, dataset.tokens.model, study.models, "models")
     model = study.models.get(dataset.tokens.model)
-    if model is not None and not isinstance(model, LlamaCppModel):
+    if isinstance(model, TrainedModel):
+        yield f"{key}: {dataset.tokens.model!r} has the tokenizer of the model at its bottom; name that one (llama_cpp)"
+    elif model is not None and not isinstance(model, LlamaCppModel):
         yield f"{key}: {dataset.tokens.model!r} has backend {model.backend}; a tokenizer comes with weights (llama_cpp)"

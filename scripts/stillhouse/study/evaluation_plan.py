@@ -3,20 +3,26 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-from stillhouse.study.bases import BaseFiles, trained_on
+from stillhouse.study.bases import trained_on
 from stillhouse.study.evaluations import Evaluation, Subject
-from stillhouse.study.families import adapter_of, family_of_model, family_of_subject
+from stillhouse.study.families import family_of_model, family_of_subject
 from stillhouse.study.files import StudyFiles
+from stillhouse.study.serve import way_of
+from stillhouse.study.served import (
+    MEMORY,
+    adapter_of,
+    answering,
+    served_context,
+    served_files,
+    served_memory,
+    served_version,
+)
 from stillhouse.study.study import Study
-from stillhouse.study.vllm import vllm_version
 
 Inputs = dict[str, str | list[str]]
 
 KINDS = ("markers", "breaks", "checks", "rubric", "pairwise")
 """Kinds of judgements; each has a file below judgements/."""
-
-MERGED = ("merged", "vllm")
-"""Ways to serve an export that read its merged weights."""
 
 
 class Parts(Protocol):
@@ -30,10 +36,6 @@ class Parts(Protocol):
     def model_inputs(self, models: list[str]) -> Inputs: ...
 
     def model_weights(self, models: list[str]) -> list[str]: ...
-
-    def base_of(self, adapter: str) -> str: ...
-
-    def base_files(self, adapter: str) -> BaseFiles: ...
 
     def _optional(self, path: str | None) -> list[str]: ...
 
@@ -88,35 +90,16 @@ class EvaluationParts(Parts):
     def _subject_digests(self, subject: Subject) -> list[str]:
         if subject.model:
             return list(self.model_inputs([subject.model])["model_digests"])
-        if subject.adapter:
-            return [self.base_files(subject.adapter).digests, f"results/adapters/{subject.adapter}/digests.json"]
-        if subject.export is None:
-            return []
-        folder = f"results/exports/{subject.export}"
-        if subject.serve in MERGED:
-            return [f"{folder}/merged/digests.json"]
-        if subject.serve == "gguf-adapter":
-            base = self.base_files(self.study.exports[subject.export].adapter)
-            return [base.gguf_digests, f"{folder}/digests/adapter.json"]
-        return [f"{folder}/digests/{subject.serve.removeprefix('gguf:')}.json"]
+        trained = answering(self.study, subject)
+        return served_files(self.study, trained).digests if trained else []
 
     def subject_weights(self, evaluation: str, name: str) -> list[str]:
         """The large files that answer for a subject; the rule takes them as `ancient`."""
         subject = self.study.evaluations[evaluation].subjects[name]
         if subject.model:
             return self.model_weights([subject.model])
-        if subject.adapter:
-            adapter = f"results/adapters/{subject.adapter}/adapter_model.safetensors"
-            return [self.base_files(subject.adapter).weights, adapter]
-        if subject.export is None:
-            return []
-        folder = f"results/exports/{subject.export}"
-        if subject.serve in MERGED:
-            return [f"{folder}/merged/model.safetensors"]
-        if subject.serve == "gguf-adapter":
-            base = self.base_files(self.study.exports[subject.export].adapter)
-            return [base.gguf, f"{folder}/{subject.export}-adapter.gguf"]
-        return [f"{folder}/{subject.export}-{subject.serve.removeprefix('gguf:')}.gguf"]
+        trained = answering(self.study, subject)
+        return served_files(self.study, trained).weights if trained else []
 
     def recipe_subject(self, evaluation: str, name: str) -> dict[str, Any]:
         """How a subject answers."""
@@ -127,9 +110,10 @@ class EvaluationParts(Parts):
             "subject": name,
             "condition": subject.condition or name,
             "kind": kind,
-            "serve": subject.serve or ("peft" if kind == "adapter" else None),
+            "serve": way_of(subject),
             "model": self.identity(subject.model) if subject.model else None,
-            "context": self._context(subject),
+            # that of a model is in its identity
+            "context": None if subject.model or subject.recorded else served_context(self.study, subject),
             # which text plays which part: the inputs alone do not tell a file that moved from one key to another
             "texts": {
                 "system": subject.system is not None,
@@ -140,19 +124,13 @@ class EvaluationParts(Parts):
             "roles": {key: item.role for key, item in entry.sets.items()},
             "samples": entry.samples,
             "sampling": entry.sampling.model_dump(),
-            # another version may answer otherwise; what another engine serves has no such key
-            **({"vllm": vllm_version()} if subject.serve == "vllm" else {}),
+            **served_version(subject),
         }
 
-    def _context(self, subject: Subject) -> int | None:
-        """Context window of a subject that llama.cpp or vLLM serves."""
-        if subject.export is None and subject.serve != "vllm":
-            return None
-        return self.study.models[self.base_of(adapter_of(self.study, subject))].context
-
     def subject_memory(self, evaluation: str, name: str) -> int:
-        """MiB that a subject's job may take: vLLM runs three processes besides."""
-        return 9000 if self.evaluation(evaluation).subjects[name].serve == "vllm" else 4000
+        """MiB that a subject's job may take."""
+        trained = answering(self.study, self.evaluation(evaluation).subjects[name])
+        return served_memory(trained) if trained else MEMORY
 
     def responses(self, evaluation: str, subjects: list[str] | None = None) -> list[str]:
         """Responses of `subjects`, of all when None."""
@@ -274,14 +252,17 @@ class EvaluationParts(Parts):
 
     def _datasets(self, entry: Evaluation) -> dict[str, list[str]]:
         """Datasets that each subject was trained on, those of the adapters and exports below its own too."""
-        adapters = {name: adapter_of(self.study, subject) for name, subject in entry.subjects.items()}
-        return {name: trained_on(self.study, a) for name, a in adapters.items() if a is not None}
+        return {name: trained_on(self.study, adapter) for name, adapter in self._adapters(entry).items()}
+
+    def _adapters(self, entry: Evaluation) -> dict[str, str]:
+        """The adapter behind each subject that has one."""
+        found = {name: answering(self.study, subject) for name, subject in entry.subjects.items()}
+        return {name: adapter_of(self.study, trained) for name, trained in found.items() if trained}
 
     def recipe_report(self, evaluation: str) -> dict[str, Any]:
         """`ReportSettings`: names, conditions, sets, rules, gates, and what is known of the models behind."""
         entry = self.evaluation(evaluation)
         judges = sorted({judge for kind in ("breaks", "rubric", "pairwise") for judge in self.judges(evaluation, kind)})
-        adapters = {name: adapter_of(self.study, subject) for name, subject in entry.subjects.items()}
         return {
             "study": self.study.study,
             "evaluation": evaluation,
@@ -293,7 +274,7 @@ class EvaluationParts(Parts):
             "categories": list(entry.categories),
             "families": {name: family_of_subject(self.study, subject) for name, subject in entry.subjects.items()},
             "judge_families": {name: family_of_model(self.study, name) for name in judges},
-            "adapters": {name: adapter for name, adapter in adapters.items() if adapter is not None},
+            "adapters": self._adapters(entry),
             "datasets": self._datasets(entry),
             "decontaminated": self._decontaminated(evaluation),
         }
@@ -308,8 +289,9 @@ class EvaluationParts(Parts):
             found["pairwise"]["pairs"] = [*entry.compared, *control]
         return found
 
-    @staticmethod
-    def _described(subject: Subject) -> dict[str, Any]:
+    def _described(self, subject: Subject) -> dict[str, Any]:
         """What the study says of a subject; a recorded file by its name alone, wherever it lies."""
         told = {key: value for key, value in subject.model_dump().items() if value not in (None, [])}
+        if subject.model and (trained := answering(self.study, subject)):
+            told["serve"] = way_of(trained)
         return {**told, "recorded": Path(subject.recorded).name} if subject.recorded else told

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stillhouse.study.evaluations import Evaluation, Rubric, Subject
-from stillhouse.study.faults import nearest
+from stillhouse.study.faults import known
 from stillhouse.study.gates import Guard
 from stillhouse.study.grammars import server_fault
+from stillhouse.study.serve import form_fault
+from stillhouse.study.served import serving_faults
 from stillhouse.study.study import Study
 from stillhouse.study.vllm import environment_fault
 
@@ -22,12 +24,6 @@ GATES = {
 
 RESPONSES = "results/evaluations/{}/responses/{}.parquet"
 """Where answers are already, no engine is needed: results may be looked at anywhere."""
-
-
-def known(path: str, found: str, names: dict | list[str], section: str) -> Iterator[str]:
-    """A fault where `found` is none of `names`."""
-    if found not in names:
-        yield f"{path}: no {found!r} in {section}{nearest(found, list(names))}"
 
 
 def check_evaluation(study: Study, path: str, evaluation: Evaluation) -> Iterator[str]:
@@ -121,26 +117,7 @@ def _subject(study: Study, path: str, subject: Subject) -> Iterator[str]:
         yield from known(f"{path}.model", subject.model, study.models, "models")
         if fault := server_fault(subject.grammar, study.models.get(subject.model)):
             yield f"{path}.grammar: models.{subject.model} cannot hold {subject.grammar!r}: {fault}"
-    if subject.adapter is not None:
-        yield from known(f"{path}.adapter", subject.adapter, study.adapters, "adapters")
-        if subject.grammar and subject.serve != "vllm":
-            yield f"{path}.grammar: an adapter served by peft cannot hold a grammar; use serve: vllm, or name an export"
-    if subject.export is not None:
-        yield from known(f"{path}.export", subject.export, study.exports, "exports")
-        export = study.exports.get(subject.export)
-        if export is not None:
-            yield from _serving(path, subject, export.quants, export.adapter_gguf)
-
-
-def _serving(path: str, subject: Subject, quants: list[str], adapter_gguf: bool) -> Iterator[str]:
-    serve = subject.serve or ""
-    made = sorted({*quants, "f16"})
-    if serve.startswith("gguf:") and serve.removeprefix("gguf:") not in made:
-        yield (
-            f"{path}.serve: export {subject.export!r} does not make {serve.removeprefix('gguf:')} "
-            f"(it makes {', '.join(made)}); add it to exports.{subject.export}.quants"
-        )
-    if serve == "gguf-adapter" and not adapter_gguf:
-        yield f"{path}.serve: export {subject.export!r} makes no adapter GGUF; set exports.{subject.export}.adapter_gguf"
-    if serve == "merged" and subject.grammar:
-        yield f"{path}.grammar: merged weights are served by transformers, which holds no grammar; use serve: gguf:f16"
+        return
+    yield from serving_faults(study, path, subject)
+    if subject.grammar and (fault := form_fault(subject)):
+        yield f"{path}.grammar: {fault}"

@@ -1,15 +1,13 @@
 """The `evaluations` section: who is asked what, and how the answers are measured."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from stillhouse.study.base import Name, Sampling, Section
 from stillhouse.study.gates import Category, Gates, Rules
+from stillhouse.study.serve import SERVE, check_serve, only_kind
 from stillhouse.study.verdict_words import check_axes
-
-SERVE_PATTERN = re.compile(r"peft|merged|vllm|gguf-adapter|gguf:[A-Za-z0-9_]+")
 
 
 class EvaluationSet(Section):
@@ -31,9 +29,7 @@ class Subject(Section):
     adapter: Name | None = Field(None, description="an adapter on its base")
     export: Name | None = Field(None, description="an exported model")
     recorded: str | None = Field(None, description="JSONL of recorded answers: {id, response, ...} a line")
-    serve: str | None = Field(
-        None, description="adapter: peft or vllm; export: gguf:QUANT, gguf-adapter, merged or vllm"
-    )
+    serve: str | None = Field(None, description=SERVE)
     system: str | None = Field(None, description="file with a system prompt")
     context: list[str] = Field([], description="files whose text stands before every prompt, as a corpus does")
     wrap: str | None = Field(None, description="file that each prompt is put into, in place of `{{ prompt }}`")
@@ -41,20 +37,11 @@ class Subject(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Subject":
-        kinds = [k for k in ("model", "adapter", "export", "recorded") if getattr(self, k) is not None]
-        if len(kinds) != 1:
-            raise ValueError(f"needs exactly one of model, adapter, export, recorded; found {kinds or 'none'}")
-        if self.serve is not None and not SERVE_PATTERN.fullmatch(self.serve):
-            raise ValueError(f"serve: {self.serve!r} is not one of peft, vllm, merged, gguf-adapter, gguf:QUANT")
-        if self.serve is not None and kinds[0] in ("model", "recorded"):
-            raise ValueError(f"serve is for an adapter or an export, not for a {kinds[0]}")
+        kind = only_kind(self, ("model", "adapter", "export", "recorded"))
+        check_serve(kind, self.serve)
         given = [k for k in ("system", "context", "wrap", "grammar") if getattr(self, k)]
-        if kinds[0] == "recorded" and given:
+        if kind == "recorded" and given:
             raise ValueError(f"recorded answers are given already; {given[0]} would change nothing")
-        if kinds[0] == "adapter" and self.serve not in (None, "peft", "vllm"):
-            raise ValueError(f"an adapter is served by peft or vllm; for {self.serve!r} name an export")
-        if kinds[0] == "export" and (self.serve is None or self.serve == "peft"):
-            raise ValueError("an export needs serve: gguf:QUANT, gguf-adapter, merged or vllm")
         return self
 
 

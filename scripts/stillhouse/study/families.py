@@ -5,7 +5,8 @@ from pathlib import Path
 
 from stillhouse.study.bases import base_model
 from stillhouse.study.evaluations import Subject
-from stillhouse.study.models import LlamaCppModel, OpenAIModel
+from stillhouse.study.models import LlamaCppModel, OpenAIModel, TrainedModel
+from stillhouse.study.served import adapter_of, answering
 from stillhouse.study.study import Study
 
 EMBEDDED = "smollm"
@@ -23,9 +24,12 @@ _SERIES = re.compile(r"o\d")
 def family_of_model(study: Study, name: str) -> str | None:
     """The family that the study gives a model, else a guess by its name at the server, its file's name or its hub id.
 
-    `qwen/qwen3.6-plus` and `together/Qwen2.5-7B` are of family qwen. None where no known word is in the name.
+    `qwen/qwen3.6-plus` and `together/Qwen2.5-7B` are of family qwen. None where no known word is in the name. What the
+    study trains is of the family of the model at its bottom.
     """
     model = study.models[name]
+    if isinstance(model, TrainedModel):
+        return family_of_model(study, base_model(study, adapter_of(study, model)))
     if model.family is not None:
         return model.family
     if isinstance(model, OpenAIModel):
@@ -47,10 +51,5 @@ def family_of_subject(study: Study, subject: Subject) -> str | None:
     """The family of what answers for a subject; an adapter is of that of the model at its bottom."""
     if subject.model is not None:
         return family_of_model(study, subject.model)
-    adapter = adapter_of(study, subject)
-    return family_of_model(study, base_model(study, adapter)) if adapter else None
-
-
-def adapter_of(study: Study, subject: Subject) -> str | None:
-    """The adapter behind a subject, None where there is none."""
-    return subject.adapter or (study.exports[subject.export].adapter if subject.export else None)
+    trained = answering(study, subject)
+    return family_of_model(study, base_model(study, adapter_of(study, trained))) if trained else None

@@ -3,6 +3,7 @@
 import difflib
 import types
 import typing
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -43,6 +44,12 @@ def nearest(word: str, names: list[str]) -> str:
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(sorted(names)[:12])}" if names else "; there are none"
+
+
+def known(path: str, found: str, names: Collection[str], section: str) -> Iterator[str]:
+    """A fault where `found` is none of `names`."""
+    if found not in names:
+        yield f"{path}: no {found!r} in {section}{nearest(found, list(names))}"
 
 
 def explain(error: ValidationError, root: type[BaseModel], config: Any) -> list[str]:
@@ -133,7 +140,7 @@ def _path(fault: Fault, config: Any) -> str:
     return "".join(steps).lstrip(".") or "study"
 
 
-_TAGS = ("llama_cpp", "openai", "recorded")
+_TAGS = ("llama_cpp", "openai", "recorded", "trained")
 
 
 def _is_member(step: int | str) -> bool:

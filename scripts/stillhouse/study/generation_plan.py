@@ -27,12 +27,7 @@ class GenerationParts(Parts):
 
     def generation_models(self, name: str) -> list[str]:
         """Models that a generation asks, sorted."""
-        generation = self.study.generations[name]
-        roles = generation.roles.model_dump(exclude_none=True)
-        judges = roles.pop("judges", [])
-        routed = [model for route in generation.routes for model in route.models]
-        partner = generation.dialogue.partner if generation.method == "dialogue" else None
-        return sorted({generation.model, *roles.values(), *judges, *routed, *([partner] if partner else [])})
+        return self.study.generations[name].asked
 
     def inputs_shard(self, name: str) -> Inputs:
         """Inputs of a generation's shards, without the weights."""

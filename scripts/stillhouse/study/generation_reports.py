@@ -3,6 +3,7 @@
 from typing import Any
 
 from stillhouse.study.external_check import ExternalCheck
+from stillhouse.study.models import TrainedModel
 from stillhouse.study.plan import Plan
 from stillhouse.study.prices import price_of
 from stillhouse.study.quality_plan import score_models
@@ -68,8 +69,11 @@ def recipe_cost(plan: Plan, generation: str) -> dict[str, Any]:
 
 
 def _priced(plan: Plan, name: str) -> dict[str, Any]:
-    price = price_of(plan.study.models[name])
-    return {**plan.identity(name), "price": None if price is None else price.model_dump()}
+    entry = plan.study.models[name]
+    price = price_of(entry)
+    # what a trained model reads is nothing to its price
+    told = {"name": name, "backend": entry.backend} if isinstance(entry, TrainedModel) else plan.identity(name)
+    return {**told, "price": None if price is None else price.model_dump()}
 
 
 def _check(plan: Plan, generation: str) -> ExternalCheck | None:

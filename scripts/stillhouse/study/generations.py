@@ -122,3 +122,12 @@ class Generation(Section):
         None, description="judge final answers against first drafts (tournament only); null: do not"
     )
     quality: Quality | None = Field(None, description="score every answer, for filters of datasets; null: do not")
+
+    @property
+    def asked(self) -> list[str]:
+        """Models that are asked for the answers, sorted."""
+        roles = self.roles.model_dump(exclude_none=True)
+        judges = roles.pop("judges", [])
+        routed = [model for route in self.routes for model in route.models]
+        partner = self.dialogue.partner if self.method == "dialogue" else None
+        return sorted({self.model, *roles.values(), *judges, *routed, *([partner] if partner else [])})

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from stillhouse.study.models import OpenAIModel
+from stillhouse.study.models import OpenAIModel, TrainedModel
+from stillhouse.study.serve import form_fault
 
 SUFFIX = ".json"
 RULE = re.compile(r"^[ \t]*([A-Za-z][\w-]*)[ \t]*::=", re.MULTILINE)
@@ -41,7 +42,9 @@ def _schema_fault(file: Path, text: str) -> str | None:
 
 
 def server_fault(grammar: str | None, model: Any) -> str | None:
-    """Why the server of `model` cannot hold `grammar`, by the file's name; None where it can or there is none."""
+    """Why what serves `model` cannot hold `grammar`, by the file's name; None where it can or there is none."""
+    if grammar is not None and isinstance(model, TrainedModel):
+        return form_fault(model)
     if grammar is None or not isinstance(model, OpenAIModel):
         return None
     if grammar.endswith(SUFFIX):

@@ -14,7 +14,8 @@ from stillhouse.study.adapters import MergedExport
 from stillhouse.study.base import Terms
 from stillhouse.study.bases import base_model, trained_on
 from stillhouse.study.faults import nearest
-from stillhouse.study.models import LlamaCppModel, Model
+from stillhouse.study.models import LlamaCppModel, Model, TrainedModel
+from stillhouse.study.served import adapter_of
 from stillhouse.study.study import Study
 
 EMBEDDED_LICENCE, EMBEDDED_HUB = "apache-2.0", "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -171,7 +172,8 @@ def dataset_parties(study: Study, name: str) -> list[Party]:
     """Prompt sets behind a dataset, answers of files, then the models that were asked, each once with all its roles.
 
     Critics and judges count: what they wrote chose or changed the answers. So do models whose scores chose them, models
-    that wrote the prompts, and everyone behind answers that are the rejected side of pairs.
+    that wrote the prompts, and everyone behind answers that are the rejected side of pairs. For a model that the study
+    trained stand its base and everything behind its training: whose terms hold for its answers too.
     """
     dataset = study.datasets[name]
     others = dataset.pairs.generations if dataset.format == "preference" else []
@@ -186,10 +188,30 @@ def dataset_parties(study: Study, name: str) -> list[Party]:
     roles: dict[str, list[str]] = {}
     for role, model in [*_asked_by(study, generations), *_scoring(study, name), *_expanding(study, list(sets))]:
         roles.setdefault(model, []).append(role)
-    for model, held in roles.items():
-        part = ", ".join(dict.fromkeys(held))
-        parties.append(Party(f"models.{model}", part, model_licence(study.models[model]), study.models[model].terms))
-    return parties
+    trained = []
+    for name, held in roles.items():
+        model = study.models[name]
+        if isinstance(model, TrainedModel):
+            trained += _behind_trained(study, name, adapter_of(study, model))
+        else:
+            parties.append(Party(f"models.{name}", ", ".join(dict.fromkeys(held)), model_licence(model), model.terms))
+    return _joined([*parties, *trained])
+
+
+def _behind_trained(study: Study, model: str, adapter: str) -> list[Party]:
+    """Base and training of a model that the study trains, each told as such."""
+    base, *behind = adapter_parties(study, adapter)
+    return [replace(base, part=f"base of {model}"), *(replace(party, part=f"training of {model}") for party in behind)]
+
+
+def _joined(parties: list[Party]) -> list[Party]:
+    """Each party once, with all its parts."""
+    found: dict[str, Party] = {}
+    for party in parties:
+        met = found.get(party.key)
+        parts = [*(met.part.split(", ") if met else []), *party.part.split(", ")]
+        found[party.key] = replace(party, part=", ".join(dict.fromkeys(parts)))
+    return list(found.values())
 
 
 def _asked_by(study: Study, generations: list[str]) -> Iterator[tuple[str, str]]:
@@ -221,19 +243,19 @@ def _expanding(study: Study, sets: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def export_parties(study: Study, name: str) -> list[Party]:
-    """The base of an export, and everything behind all the data that it was trained on, each once with all its parts.
+    """The base of an export, and everything behind all the data that it was trained on, as of its adapter."""
+    return adapter_parties(study, study.exports[name].adapter)
+
+
+def adapter_parties(study: Study, adapter: str) -> list[Party]:
+    """The base of an adapter first, and everything behind all the data that it was trained on, once with all its parts.
 
     The base is the model at the bottom; what earlier exports between were made of counts as their training data does.
     """
-    adapter = study.exports[name].adapter
     base = base_model(study, adapter)
-    found = [Party(f"models.{base}", "base", model_licence(study.models[base]), study.models[base].terms)]
-    behind: dict[str, Party] = {}
-    for party in (party for dataset in trained_on(study, adapter) for party in dataset_parties(study, dataset)):
-        met = behind.get(party.key)
-        parts = [*(met.part.split(", ") if met else []), *party.part.split(", ")]
-        behind[party.key] = replace(party, part=", ".join(dict.fromkeys(parts)))
-    return [*found, *behind.values()]
+    found = Party(f"models.{base}", "base", model_licence(study.models[base]), study.models[base].terms)
+    behind = [party for dataset in trained_on(study, adapter) for party in dataset_parties(study, dataset)]
+    return [found, *_joined(behind)]
 
 
 def export_licence(study: Study, name: str) -> str | None:
@@ -291,7 +313,8 @@ def check_terms(study: Study, name: str) -> Iterator[str]:
 
 
 def _misnamed(study: Study, path: str, entries: list[str]) -> Iterator[str]:
-    sections = {"prompts": study.prompts, "answers": study.answers, "models": study.models}
+    models = [model for model in study.models if not isinstance(study.models[model], TrainedModel)]
+    sections = {"prompts": study.prompts, "answers": study.answers, "models": models}
     keys = [f"{section}.{name}" for section, entries in sections.items() for name in entries]
     for number, entry in enumerate(entries):
         key, _, kind = entry.rpartition(":")

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from stillhouse.study.base import HubName, Licence, Line, Section, Terms
+from stillhouse.study.base import HubName, Licence, Line, Name, Section, Terms
+from stillhouse.study.serve import SERVE, check_serve, only_kind
 
 
 class Limits(Section):
@@ -102,4 +103,21 @@ class RecordedModel(Section):
     terms: Terms = Field(Terms(), description="what the provider's terms say of the answers")
 
 
-Model = Annotated[LlamaCppModel | OpenAIModel | RecordedModel, Field(discriminator="backend")]
+class TrainedModel(Section):
+    """What this study trains, asked as any other model: an adapter or an export.
+
+    Family, licence, terms and context are those of what it was trained from.
+    """
+
+    backend: Literal["trained"] = Field(description="an adapter or an export of this study; exactly one of the two")
+    adapter: Name | None = Field(None, description="an adapter on its base")
+    export: Name | None = Field(None, description="an exported model")
+    serve: str | None = Field(None, description=SERVE)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "TrainedModel":
+        check_serve(only_kind(self, ("adapter", "export")), self.serve)
+        return self
+
+
+Model = Annotated[LlamaCppModel | OpenAIModel | RecordedModel | TrainedModel, Field(discriminator="backend")]

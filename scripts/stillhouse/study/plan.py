@@ -16,9 +16,10 @@ from stillhouse.study.evaluation_plan import EvaluationParts
 from stillhouse.study.excludes import concerning
 from stillhouse.study.files import StudyFiles, missing_files, unknown_sources
 from stillhouse.study.generation_plan import GenerationParts
-from stillhouse.study.models import LlamaCppModel, RecordedModel
+from stillhouse.study.models import LlamaCppModel, RecordedModel, TrainedModel
 from stillhouse.study.prices import price_of
 from stillhouse.study.prompt_plan import PromptParts
+from stillhouse.study.served import ServedFiles, identity_of, served_files, served_memory
 from stillhouse.study.study import Study, join_faults, load_study
 
 Inputs = dict[str, str | list[str]]
@@ -64,23 +65,45 @@ class Plan(PromptParts, GenerationParts, DatasetParts, EvaluationParts):
         kind = "huggingface" if self.hf_source(model) else "gguf"
         return {"source": "embedded" if entry.weights == "embedded" else kind}
 
+    @property
+    def local_models(self) -> list[str]:
+        """Models whose weights the study brings along."""
+        return [name for name, entry in self.study.models.items() if isinstance(entry, LlamaCppModel)]
+
     def model_inputs(self, models: list[str]) -> Inputs:
-        """Digests of local models (their weights come as `ancient` beside) and files of recorded ones."""
+        """Digests of local and trained models (their weights come as `ancient` beside) and files of recorded ones."""
         local = [m for m in models if isinstance(self.study.models[m], LlamaCppModel)]
         recorded = [m for m in models if isinstance(self.study.models[m], RecordedModel)]
+        digests = [f"results/models/{m}/gguf.digests.json" for m in local]
+        trained = dict.fromkeys(file for files in self._trained_files(models) for file in files.digests)
         return {
-            "model_digests": [f"results/models/{m}/gguf.digests.json" for m in local],
+            "model_digests": [*digests, *(file for file in trained if file not in digests)],
             "recorded": [self._files.find(self.study.models[m].file) for m in recorded],
         }
 
     def model_weights(self, models: list[str]) -> list[str]:
-        """GGUF files of local models."""
-        local = [m for m in models if isinstance(self.study.models[m], LlamaCppModel)]
-        return [f"results/models/{m}/model.gguf" for m in local]
+        """The large files of local and trained models."""
+        weights = [f"results/models/{m}/model.gguf" for m in models if isinstance(self.study.models[m], LlamaCppModel)]
+        trained = dict.fromkeys(file for files in self._trained_files(models) for file in files.weights)
+        return [*weights, *(file for file in trained if file not in weights)]
+
+    def trained_models(self, models: list[str]) -> list[TrainedModel]:
+        """Those of `models` that the study trains, each once."""
+        entries = (self.study.models[name] for name in dict.fromkeys(models))
+        return [entry for entry in entries if isinstance(entry, TrainedModel)]
+
+    def _trained_files(self, models: list[str]) -> list[ServedFiles]:
+        return [served_files(self.study, entry) for entry in self.trained_models(models)]
+
+    def asking_memory(self, models: list[str]) -> int:
+        """MiB that a job may take which asks `models`: what the study trains runs in engines of its own."""
+        return max(2000, sum(served_memory(entry) for entry in self.trained_models(models)))
 
     def identity(self, model: str) -> dict[str, Any]:
         """What the study decides of a model's identity; the sha256 of weights comes with the inputs."""
         entry = self.study.models[model]
+        if isinstance(entry, TrainedModel):
+            return {"name": model, **identity_of(self.study, entry)}
         if isinstance(entry, LlamaCppModel):
             return {"name": model, "backend": entry.backend, "context": entry.context}
         if isinstance(entry, RecordedModel):

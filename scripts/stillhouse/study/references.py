@@ -4,24 +4,30 @@ from collections.abc import Iterator
 from typing import Any
 
 from stillhouse.study.adapters import Adapter, MergedExport
-from stillhouse.study.bases import base_name, ring, trained_in_turn
+from stillhouse.study.asking import asked_anew
+from stillhouse.study.bases import base_name, trained_in_turn
 from stillhouse.study.dataset_references import check_dataset
-from stillhouse.study.evaluation_references import check_evaluation, known
+from stillhouse.study.evaluation_references import check_evaluation
 from stillhouse.study.excludes import set_of
-from stillhouse.study.faults import nearest
+from stillhouse.study.faults import known, nearest
 from stillhouse.study.generations import Generation
 from stillhouse.study.grammars import server_fault
 from stillhouse.study.licences import check_terms
-from stillhouse.study.models import LlamaCppModel, OpenAIModel
+from stillhouse.study.models import LlamaCppModel, OpenAIModel, TrainedModel
 from stillhouse.study.prices import price_of
 from stillhouse.study.prompt_sets import OWN_ENDINGS
 from stillhouse.study.quality import Quality
+from stillhouse.study.rings import ring
+from stillhouse.study.served import serving_faults
 from stillhouse.study.study import Study
+from stillhouse.study.vllm import environment_fault
 
 
 def check_references(study: Study) -> list[str]:
     """Every fault as one line: key path, what was found, what was expected."""
     faults = list(_exclude(study))
+    for name, model in study.models.items():
+        faults.extend(_trained(study, name, model) if isinstance(model, TrainedModel) else ())
     for name, generation in study.generations.items():
         faults.extend(_generation(study, f"generations.{name}", generation))
         faults.extend(_external_check(study, f"generations.{name}", generation))
@@ -63,6 +69,13 @@ def _exclude(study: Study) -> Iterator[str]:
         found = set_of(entry)
         if found is not None and found not in names:
             yield f"exclude.prompts[{number}]: no prompt set {found!r}{nearest(found, names)}"
+
+
+def _trained(study: Study, name: str, model: TrainedModel) -> Iterator[str]:
+    """A model that the study trains: what it is made of, and vLLM's environment where somebody still has to ask it."""
+    yield from serving_faults(study, f"models.{name}", model)
+    if model.serve == "vllm" and asked_anew(study, name) and (fault := environment_fault()):
+        yield f"models.{name}.serve: {fault}"
 
 
 def _generation(study: Study, path: str, generation: Generation) -> Iterator[str]:
@@ -137,7 +150,14 @@ def _base(study: Study, path: str, adapter: Adapter) -> Iterator[str]:
         return
     yield from known(f"{path}.base", adapter.base, study.models, "models")
     base = study.models.get(adapter.base)
-    if base is not None and not isinstance(base, LlamaCppModel):
+    if isinstance(base, TrainedModel):
+        instead = f"base: {{export: {base.export}}}, which is its merged model"
+        if base.adapter:
+            instead = (
+                f"init: {base.adapter} to go on from it, or base: {{export: NAME}}, the merged model of an export of it"
+            )
+        yield f"{path}.base: {adapter.base!r} is a model that the study trains; write {instead}"
+    elif base is not None and not isinstance(base, LlamaCppModel):
         yield f"{path}.base: {adapter.base!r} has backend {base.backend}; training needs weights (llama_cpp)"
 
 
