@@ -66,7 +66,40 @@ SERVED = {
 }  # fmt: skip
 
 
-STUDIES = {"default": None, "recorded": RECORDED, "answered": ANSWERED, "hub": HUGGING_FACE, "served": SERVED}
+TRAINED = {
+    **HUGGING_FACE,
+    "study": "trained",
+    "models": {
+        **HUGGING_FACE["models"],
+        "student": {"backend": "trained", "adapter": "a"},
+        "light": {"backend": "trained", "export": "x", "serve": "gguf-adapter"},
+    },
+    "answers": {"own": {"file": "recorded.jsonl", "licence": "mit"}},
+    "generations": {"g": {"prompts": "p", "model": "student"}, "h": {"prompts": "p", "model": "light", "shards": 2}},
+    "datasets": {
+        "d": {"sources": [{"generation": "own"}]},
+        "pairs": {
+            "format": "preference",
+            "sources": [{"generation": "own"}],
+            "pairs": {"rejected": [{"generation": "g"}]},
+        },
+    },
+    "adapters": {
+        "a": {"base": "local", "dataset": "d"},
+        "b": {"base": "local", "dataset": "pairs", "objective": "dpo"},
+    },
+    "exports": {"x": {"adapter": "a", "quants": [], "adapter_gguf": True}},
+}
+
+
+STUDIES = {
+    "default": None,
+    "recorded": RECORDED,
+    "answered": ANSWERED,
+    "hub": HUGGING_FACE,
+    "served": SERVED,
+    "trained": TRAINED,
+}
 
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
 
