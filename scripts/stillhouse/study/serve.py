@@ -5,7 +5,7 @@ from typing import Protocol
 
 SERVE_PATTERN = re.compile(r"peft|merged|vllm|gguf-adapter|gguf:[A-Za-z0-9_]+")
 OF_ADAPTER, OF_EXPORT = ("peft", "vllm"), "gguf:QUANT, gguf-adapter, merged or vllm"
-SERVE = f"adapter: peft or vllm; export: {OF_EXPORT}"
+SERVE = f"adapter: peft (the default) or vllm; export: {OF_EXPORT}"
 """What the key takes, for its description."""
 
 
