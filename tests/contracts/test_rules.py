@@ -91,7 +91,7 @@ def test_a_rule_with_a_script_has_everything(name: str) -> None:
 def test_names_agree(name: str) -> None:
     rule, script = RULES[name], script_of(RULES[name])
     for directive in ("code", "software"):
-        assert f'{directive}=\n{directive}("{script}")'.split("\n")[1] in rule["params"], (
+        assert re.search(rf'{directive}\(\s*"{re.escape(script)}"[,)]', rule["params"]), (
             f"{directive} is not that of {script}"
         )
     assert f'"logs/{name}' in rule["log"]
@@ -149,3 +149,26 @@ def test_the_profile_has_no_code_trigger() -> None:
     triggers = re.search(r"rerun-triggers:(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE).group(1)
     assert "code" not in re.findall(r"[\w-]+", triggers)
     assert {"mtime", "params", "input", "software-env"} <= set(re.findall(r"[\w-]+", triggers))
+
+
+ASKING = {name: rule for name, rule in WITH_SCRIPT.items() if "plan.model_weights(" in rule["input"]}
+
+
+def test_rules_that_ask_models_are_known() -> None:
+    assert len(ASKING) == 7
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_a_rule_that_asks_models_counts_what_serves_those_that_are_trained(name: str) -> None:
+    """The models of its weights are those of its slots, memory, code and software."""
+    rule = {directive: "".join(text.split()) for directive, text in ASKING[name].items()}
+    begins = rule["input"].index("plan.model_weights(") + len("plan.model_weights(")
+    depth, end = 1, begins
+    while depth:
+        depth += {"(": 1, ")": -1}.get(rule["input"][end], 0)
+        end += 1
+    asked, script = rule["input"][begins : end - 1], script_of(ASKING[name])
+    assert f"plan.asking_memory({asked})" in rule["resources"]
+    assert f"slots(lambdawildcards:{asked}" in rule["resources"]
+    for directive in ("code", "software"):
+        assert f'{directive}("{script}",lambdawildcards:{asked})' in rule["params"]
