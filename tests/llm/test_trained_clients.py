@@ -129,7 +129,7 @@ def test_the_training_stack_counts_where_a_trained_model_is_asked_and_nowhere_el
 
 def test_which_recipes_ask_a_trained_model() -> None:
     assert asks_trained({"models": [API, STUDENT]})
-    assert not asks_trained({"models": [API, {"name": "student", "backend": "trained", "price": None}]})
+    assert not asks_trained({"models": [API, {"name": "student", "backend": "transformers", "price": None}]})
     assert not asks_trained({"models": ["student"]}) and not asks_trained({})
 
 

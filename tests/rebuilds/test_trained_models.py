@@ -83,6 +83,13 @@ def test_the_record_says_what_answered_and_how(taught: House) -> None:
     assert packed["facts"]["serving"]["packed"] == quantised["facts"]["serving"]
 
 
+def test_it_costs_nothing(taught: House) -> None:
+    for name, model in (("attempts", "student"), ("drawn", "student"), ("echoes", "packed")):
+        cost = read(taught, f"generations/{name}/cost.json")
+        assert (cost["usd"], cost["unpriced_models"], cost["missing"]) == (0.0, [], 0)
+        assert {line["model"] for line in cost["lines"]} == {model}
+
+
 def test_the_students_answers_are_the_rejected_side_of_pairs(taught: House) -> None:
     said = {row["prompt_id"]: row["answer"] for row in rows(taught, "generations/attempts/answers.parquet")}
     pairs = [row for split in ("train", "valid") for row in rows(taught, f"datasets/pairs/{split}.parquet")]

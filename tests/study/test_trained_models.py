@@ -235,7 +235,7 @@ def test_identities_are_narrow() -> None:
     assert plan.identity("student") == {**told, "digests": digests}
     assert plan.identity("packed")["context"] == DEFAULT["models"]["smollm2"]["context"]
     assert plan.recipe_shard("talk", 0)["models"] == [plan.identity("student")]
-    assert recipe_cost(plan, "talk")["models"] == [{"name": "student", "backend": "trained", "price": None}]
+    assert recipe_cost(plan, "talk")["models"] == [{"name": "student", "backend": "transformers", "price": None}]
 
 
 def test_recipes_of_all_others_stay() -> None:

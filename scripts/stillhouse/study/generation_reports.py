@@ -7,6 +7,7 @@ from stillhouse.study.models import TrainedModel
 from stillhouse.study.plan import Plan
 from stillhouse.study.prices import price_of
 from stillhouse.study.quality_plan import score_models
+from stillhouse.study.serve import engine_of
 
 CHECK = "results/generations/{}/check.parquet"
 
@@ -71,8 +72,8 @@ def recipe_cost(plan: Plan, generation: str) -> dict[str, Any]:
 def _priced(plan: Plan, name: str) -> dict[str, Any]:
     entry = plan.study.models[name]
     price = price_of(entry)
-    # what a trained model reads is nothing to its price
-    told = {"name": name, "backend": entry.backend} if isinstance(entry, TrainedModel) else plan.identity(name)
+    # what a trained model reads is nothing to its price; its calls name the engine
+    told = {"name": name, "backend": engine_of(entry)} if isinstance(entry, TrainedModel) else plan.identity(name)
     return {**told, "price": None if price is None else price.model_dump()}
 
 

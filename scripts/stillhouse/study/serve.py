@@ -47,6 +47,12 @@ def way_of(entry: Trained) -> str | None:
     return entry.serve or ("peft" if entry.adapter else None)
 
 
+def engine_of(entry: Trained) -> str:
+    """What runs an adapter or an export, as the identity of its calls names it."""
+    way = way_of(entry)
+    return {"peft": "transformers", "merged": "transformers", "vllm": "vllm"}.get(way, "llama_cpp")
+
+
 def form_fault(entry: Trained) -> str | None:
     """Why an adapter or an export can hold no grammar as it is served; None where it can."""
     if way_of(entry) == "peft":
