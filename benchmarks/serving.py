@@ -113,8 +113,7 @@ def ask_ours(plan: Row) -> Row:
             make_request(client.identity, [{"role": "user", "content": text}], sampling, seed_parts=(text,))
             for text in prompts
         ]
-        if client.batch:
-            return client.answer_batch(requests, client.batch)
+        client.decode_together(requests)
         return gather(client.answer(request) for request in requests)
 
     try:

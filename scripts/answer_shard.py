@@ -41,6 +41,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
             settings,
             texts,
             outputs.shard,
+            company=rows,
             limit=prompts_at_once(params.config, [model["name"] for model in params.recipe["models"]]),
             bearable=failures.max_share * len(rows) * settings.samples,
             retrying=retrying(),

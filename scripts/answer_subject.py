@@ -19,7 +19,7 @@ def main(inputs: Files, outputs: Files, params: Params) -> Facts:
     rows = [row for file in inputs.get("prompts") for row in read_parquet_rows(file)]
     if recipe["kind"] == "recorded":
         return replay_recorded(rows, inputs.get("answers")[0], settings, outputs.responses)
-    clients = Clients.of_job(params, lists=True)
+    clients = Clients.of_job(params)
     try:
         client, serving = _open(clients, inputs, params)
         facts = respond(rows, client, settings, outputs.responses, _texts(inputs))

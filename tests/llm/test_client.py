@@ -298,3 +298,70 @@ def test_new_calls_beside_replayed_ones_do_not_pass_a_budget(tmp_path: Path) -> 
         again.spend(cost(1, None), replayed=True)
     with pytest.raises(BudgetError, match="10 spent"), again.hold(cost(1, None)):
         pass
+
+
+class Batches(Echo):
+    """Answers a list with the list, so that an answer tells its company; refuses lists with `long` in them."""
+
+    def __init__(self, batch: int = 3) -> None:
+        super().__init__(concurrency=1)
+        self.batch, self.lists = batch, []
+
+    def complete_batch(self, requests: list[Request]) -> list[Completion]:
+        texts = [request.messages[-1][1] for request in requests]
+        self.lists.append(texts)
+        if "long" in texts:
+            raise CallError("does not fit")
+        return [Completion(f"{text} of {'+'.join(texts)}", "stop", completion_tokens=1) for text in texts]
+
+
+def listed(client: Client, *texts: object) -> list[Request]:
+    return [client.request([{"role": "user", "content": str(text)}], SAMPLING, seed_parts=(text,)) for text in texts]
+
+
+def test_an_answer_depends_on_the_list_and_not_on_who_is_asked_or_known(tmp_path: Path) -> None:
+    whole = Client("m", Batches(), Ledger(tmp_path / "whole", "a"))
+    requests = listed(whole, *range(7))
+    whole.decode_together(requests)
+    calls = gather(whole.answer(request) for request in requests)
+    assert [call.text for call in calls[:4]] == ["0 of 0+1+2", "1 of 0+1+2", "2 of 0+1+2", "3 of 3+4+5"]
+    assert whole._backend.lists == [["0", "1", "2"], ["3", "4", "5"], ["6"]] and whole._backend.calls == 0
+    assert (whole.usage.made, whole.usage.replayed, whole.usage.completion_tokens) == (7, 0, 7)
+    part = Client("m", Batches(), Ledger(tmp_path / "part", "a"))
+    part.decode_together(requests)
+    assert [call.text for call in gather(part.answer(requests[n]) for n in (5, 1))] == [calls[5].text, calls[1].text]
+    assert part.usage.made == 2 and len(list(part._ledger)) == 2  # what nobody asked is not kept
+    again = Client("m", Batches(), Ledger(tmp_path / "part", "b"))
+    again.decode_together(requests)
+    assert [call.text for call in gather(again.answer(request) for request in requests)] == [c.text for c in calls]
+    assert (again.usage.made, again.usage.replayed) == (5, 2)
+
+
+def test_a_batch_that_cannot_be_decoded_goes_one_by_one(tmp_path: Path) -> None:
+    client = Client("m", Batches(), Ledger(tmp_path))
+    requests = listed(client, 0, "long", 2, 3)
+    client.decode_together(requests)
+    calls = gather(client.answer(request) for request in requests)
+    assert [call.text for call in calls] == ["0", "long", "2", "3 of 3"]
+
+
+def test_a_request_that_comes_twice_in_a_list_is_decoded_with_its_first_company(tmp_path: Path) -> None:
+    client = Client("m", Batches(), Ledger(tmp_path))
+    requests = listed(client, 0, 1, 1, 3, 0, 5)
+    client.decode_together(requests)
+    calls = gather(client.answer(request) for request in reversed(requests))
+    assert [call.text for call in calls] == [
+        "5 of 3+0+5",
+        "0 of 0+1+1",
+        "3 of 3+0+5",
+        *["1 of 0+1+1"] * 2,
+        "0 of 0+1+1",
+    ]
+    assert client.usage.made == 4
+
+
+def test_a_backend_without_batches_is_asked_as_ever(tmp_path: Path) -> None:
+    client = Client("m", Echo(), Ledger(tmp_path))
+    requests = listed(client, 1, 2)
+    client.decode_together(requests)
+    assert [call.text for call in gather(client.answer(request) for request in requests)] == ["1", "2"]

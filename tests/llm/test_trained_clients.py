@@ -83,7 +83,7 @@ def test_a_job_opens_what_its_recipe_names(recipe: dict[str, Any], opened: list[
     )
     assert [call.text for call in calls] == list("0123")
     [(identity, weights, digests, log, threads, options)] = opened
-    assert identity == STUDENT and threads == 1 and options == {"batch": 1}
+    assert identity == STUDENT and threads == 1 and options == {}
     assert ([str(file) for file in weights], [str(file) for file in digests]) == (
         STUDENT["weights"],
         STUDENT["digests"],
@@ -98,12 +98,10 @@ def test_a_job_opens_what_its_recipe_names(recipe: dict[str, Any], opened: list[
     assert "student" in (next((tmp_path / "ledger").rglob("*.jsonl"))).read_text()
 
 
-def test_whole_lists_are_asked_in_batches_by_subjects_alone(opened: list[tuple], tmp_path: Path) -> None:
-    Clients.of_job(params(tmp_path / "ledger", model=STUDENT), lists=True)["student"].close()
-    assert opened[0][-1] == {}
+def test_every_script_opens_its_models_so() -> None:
     scripts = {file.name: file.read_text() for file in SCRIPTS.glob("*.py")}
-    assert [name for name, text in scripts.items() if "lists=True" in text] == ["answer_subject.py"]
     assert [name for name, text in scripts.items() if "Clients(" in text] == []
+    assert sum("Clients.of_job(" in text for text in scripts.values()) == len(ASKING) + 1
 
 
 ASKING = (

@@ -100,7 +100,7 @@ def respond(
 ) -> dict[str, Any]:
     """Answer `rows` (prompts, any sets) and write the responses, sorted by set, prompt_id and sample.
 
-    Backends that decode in batches get the whole list, in its order. Facts: rows, truncated and empty answers.
+    Backends that decode in batches do so over the whole list, in its order. Facts: rows, truncated and empty answers.
     Raises `EvaluationError` when the subject would read a system prompt that is another one's.
     """
     if texts.wrap is not None and PROBE not in _wrapped(PROBE, SubjectTexts(wrap=texts.wrap)):
@@ -113,10 +113,8 @@ def respond(
     requests = [_request(row, sample, client, settings, texts) for row, sample in asked]
     for (row, _), request in zip(asked, requests, strict=True):
         _check_condition(row, request, client, settings, texts)
-    if client.batch:
-        calls = client.answer_batch(requests, client.batch)
-    else:
-        calls = gather((client.answer(r) for r in requests), description=settings.subject, total=len(requests))
+    client.decode_together(requests)
+    calls = gather((client.answer(r) for r in requests), description=settings.subject, total=len(requests))
     responses = [_response(*place, call, settings, texts) for place, call in zip(asked, calls, strict=True)]
     write_parquet(target, responses, RESPONSES)
     return {

@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from stillhouse.errors import CallError
 from stillhouse.llm.ledger import Bill, Ledger
 from stillhouse.llm.purse import Purse, Sum, cost
 from stillhouse.llm.requests import Backend, Call, Completion, Message, Request, make_request
-from stillhouse.llm.running import Slots, run_async
+from stillhouse.llm.running import Slots
 from stillhouse.llm.structured import held_by
 from stillhouse.provenance.guards import PaidCalls
-from stillhouse.provenance.progress import Meter
 from stillhouse.study.base import Sampling
 from stillhouse.study.models import Price
 
@@ -66,8 +66,7 @@ class Usage:
 class Client:
     """Asks one model, through the ledger.
 
-    `price` is USD per million tokens, None when unknown; `paid` counts the calls of a run to models that cost. `batch` is
-    the size of the batches where the backend decodes lists in batches (`answer_batch`).
+    `price` is USD per million tokens, None when unknown; `paid` counts the calls of a run to models that cost.
     """
 
     def __init__(
@@ -82,12 +81,15 @@ class Client:
         self.name = name
         self.identity = backend.identity
         self.grammars, self.schemas = backend.grammars, getattr(backend, "schemas", False)
-        self.batch: int | None = getattr(backend, "batch", None)
         self.usage = usage if usage is not None else Usage()
+        self.batch: int = getattr(backend, "batch", 1)
         self._backend, self._ledger, self._price, self._paid = backend, ledger, price, paid
         self._slots = Slots(backend.concurrency)
         self._in_flight: dict[str, asyncio.Future[Call]] = {}
         self._served: set[str] = set()
+        self._batches: dict[str, list[Request]] = {}
+        self._decoded: dict[str, tuple[Completion, int, float]] = {}
+        self._decoding = asyncio.Lock()
 
     def request(
         self,
@@ -142,35 +144,16 @@ class Client:
         future.set_result(call)
         return call
 
-    def answer_batch(self, requests: list[Request], size: int) -> list[Call]:
-        """Answer `requests` by a backend that decodes in batches, `size` at a time in the order given.
+    def decode_together(self, requests: list[Request]) -> None:
+        """Let `answer` decode `requests` in batches, in the order given, where the backend can; else they stay alone.
 
-        A batch's composition can touch its last digits, so a batch with anything missing is decoded whole,
-        and only what was missing is kept.
+        A batch's composition can touch its last digits. So a batch of which anything is asked and missing is decoded
+        whole, and an answer depends on this list alone: not on what of it is known already, or asked at all.
         """
-        with Meter(self.name, len(requests)) as meter:
-            for start in range(0, len(requests), size):
-                batch = requests[start : start + size]
-                self._decode_missing(batch)
-                for _ in batch:
-                    meter.advance()
-        return run_async(self._answer_all(requests))
-
-    def _decode_missing(self, batch: list[Request]) -> None:
-        missing = [request for request in batch if request.digest not in self._ledger]
-        if not missing:
-            return
-        started = time.monotonic()
-        completions = self._backend.complete_batch(batch)
-        seconds = (time.monotonic() - started) / len(batch)
-        for request, completion in zip(batch, completions, strict=True):
-            if request in missing:
-                self._ledger.append(request, self.name, completion, Bill(None, seconds, 1))
-        self.usage.made += len(missing)
-        self.usage.replayed -= len(missing)
-
-    async def _answer_all(self, requests: list[Request]) -> list[Call]:
-        return [await self.answer(request) for request in requests]
+        for start in range(0, len(requests) if self.batch > 1 else 0, self.batch):
+            batch = requests[start : start + self.batch]
+            for request in batch:
+                self._batches.setdefault(request.digest, batch)
 
     async def _make(self, request: Request, priority: int) -> Call:
         with ExitStack() as held:
@@ -183,14 +166,37 @@ class Client:
                     held.enter_context(self.usage.purse.hold(self._most(request)))
                 if self._paid:
                     self._paid.start(self.name)
-                started = time.monotonic()
-                completion, tries = await self._backend.complete(request)
-                seconds = time.monotonic() - started
+                completion, tries, seconds = await self._completed(request)
             usd = self._cost(completion.prompt_tokens, completion.completion_tokens)
             self._ledger.append(request, self.name, completion, Bill(usd, seconds, tries))
             call = _call(request, completion, usd)
             self._count(call)
         return call
+
+    async def _completed(self, request: Request) -> tuple[Completion, int, float]:
+        """The completion of `request`, the number of tries and the seconds: out of its batch where it has one."""
+        async with self._decoding:
+            if request.digest in self._batches:
+                await self._decode(self._batches[request.digest])
+        if request.digest in self._decoded:
+            return self._decoded.pop(request.digest)
+        started = time.monotonic()
+        completion, tries = await self._backend.complete(request)
+        return completion, tries, time.monotonic() - started
+
+    async def _decode(self, batch: list[Request]) -> None:
+        """Decode a batch and keep what came for those that ask; one that cannot be decoded is left to go one by one."""
+        started = time.monotonic()
+        try:
+            completions = await asyncio.to_thread(self._backend.complete_batch, batch)
+        except CallError:  # one prompt does not fit: it alone is to fail
+            completions = []
+        seconds = (time.monotonic() - started) / len(batch)
+        own = [request.digest for request in batch if self._batches.get(request.digest) is batch]
+        found = {r.digest: (completion, 1, seconds) for r, completion in zip(batch, completions, strict=False)}
+        self._decoded.update((digest, found[digest]) for digest in own if digest in found)
+        for digest in own:
+            self._batches.pop(digest, None)
 
     def _count(self, call: Call) -> None:
         self.usage.count(call)

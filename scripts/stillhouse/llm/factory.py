@@ -46,25 +46,19 @@ def open_backend(name: str, config: dict[str, Any], folder: Path, slots: int | N
 
 @dataclass(frozen=True)
 class TrainedModels:
-    """The models of one job that the study trains: identity by name, where servers log, and the threads of the job.
-
-    Where the job asks whole lists (`lists`), transformers decodes them in batches, which depend on the list alone.
-    Otherwise it decodes one request at a time: no answer then depends on which others a job asks beside it.
-    """
+    """The models of one job that the study trains: identity by name, where servers log, and the threads of the job."""
 
     identities: Mapping[str, dict[str, Any]]
     log: Path = Path("logs")
     threads: int = 1
-    lists: bool = False
 
     def open(self, name: str) -> Any:
         """The model served (`llm.serving.Served`). Its module is imported by name: see `provenance.code.SERVING`."""
         identity = self.identities[name]
         weights, digests = ([Path(file) for file in identity[key]] for key in ("weights", "digests"))
         log = self.log.with_name(f"{self.log.name}.{name}.vllm.log")
-        one_by_one = {} if self.lists else {"batch": 1}
         serving = importlib.import_module("stillhouse.llm.serving")
-        return serving.open_served(identity, weights, digests, log, self.threads, **one_by_one)
+        return serving.open_served(identity, weights, digests, log, self.threads)
 
 
 class Clients:
@@ -93,12 +87,12 @@ class Clients:
         self._open: dict[str, Client] = {}
 
     @classmethod
-    def of_job(cls, params: Params, *, lists: bool = False) -> "Clients":
-        """The clients of a job: the models that its recipe names; `lists` says whether it asks whole lists at once."""
+    def of_job(cls, params: Params) -> "Clients":
+        """The clients of a job: the models that its recipe names."""
         told = [*params.recipe.get("models", []), params.recipe.get("model")]
         identities = {one["name"]: one for one in told if isinstance(one, dict) and "serve" in one}
         log = Path("logs", params.rule, *params.wildcards.values())
-        trained = TrainedModels(identities, log, params.threads, lists)
+        trained = TrainedModels(identities, log, params.threads)
         return cls(params.config, Path("results/models"), params.writer, params.resources, trained)
 
     def __getitem__(self, name: str) -> Client:

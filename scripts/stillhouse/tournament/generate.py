@@ -3,9 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from stillhouse.llm.requests import Request
 from stillhouse.llm.running import feed
 from stillhouse.provenance.digests import canonical_json
 from stillhouse.provenance.files import parquet_sink
@@ -13,7 +15,7 @@ from stillhouse.tournament.columns import SHARD, SHARD_ROWS, STOPPED
 from stillhouse.tournament.dialogue import Dialogue
 from stillhouse.tournament.engine import Contest
 from stillhouse.tournament.settings import ShardSettings
-from stillhouse.tournament.writing import Models, Outcome, StageError, Texts
+from stillhouse.tournament.writing import Models, Outcome, StageError, Texts, Writer
 
 Row = dict[str, Any]
 
@@ -41,6 +43,7 @@ def answer_shard(
     texts: Texts,
     target: Path,
     *,
+    company: list[Row] | None = None,
     limit: int = 64,
     bearable: float = math.inf,
     retrying: bool = False,
@@ -49,9 +52,11 @@ def answer_shard(
     """Answer the prompts `rows` of one shard, at most `limit` beside each other, and write them to `target` as they come.
 
     Every prompt has `settings.samples` rows, one after the other. More than `bearable` failures end the asking: what is
-    left is written as failed at stage `stopped`. `note` is shown beside the progress. Facts: numbers of prompts, of
+    left is written as failed at stage `stopped`. `company` are the prompts of all shards: drafts that are decoded in
+    batches are so over all of them, whichever shard they are in (None: over `rows`). `note` is shown beside the progress. Facts: numbers of prompts, of
     answered and failed rows, of rounds, and of votes that were not needed.
     """
+    _draft_together(rows, rows if company is None else company, models, settings, texts)
     watch, told = Watch(bearable), Counter()
     samples, asked = range(settings.samples), settings.samples * len(rows)
     contests = (_answer(row, n, models, settings, texts, watch, retrying) for row in rows for n in samples)
@@ -70,6 +75,25 @@ def answer_shard(
         "rounds": told["rounds"],
         "votes_saved": told["saved"],
     }
+
+
+def _draft_together(rows: list[Row], company: list[Row], models: Models, settings: ShardSettings, texts: Texts) -> None:
+    """Tell the teachers of `rows` that decode in batches what all drafts of `company` ask, in the order of the prompts.
+
+    Only greedy drafts gain: a sampled one is decoded alone, by its own seed.
+    """
+    if settings.sampling.temperature > 0:
+        return
+    lists: dict[str, list[Request]] = {
+        name: [] for name in dict.fromkeys(map(settings.teacher, rows)) if models[name].batch > 1
+    }
+    for row in company if lists else ():
+        for sample in range(settings.samples if settings.teacher(row) in lists else 0):
+            writer = Writer(row, models, settings, texts, sample)
+            with suppress(StageError):  # told where the prompt is answered
+                lists[writer.teacher].append(writer.draft_request())
+    for teacher, requests in lists.items():
+        models[teacher].decode_together(requests)
 
 
 async def _answer(

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from stillhouse.errors import CallError
 from stillhouse.llm.client import Client
-from stillhouse.llm.requests import Call, Message
+from stillhouse.llm.requests import Call, Message, Request
+from stillhouse.study.base import Sampling
 from stillhouse.tournament.conversation import UnreadableError, told
 from stillhouse.tournament.retrieval import Library, Passage, SourceError
 from stillhouse.tournament.roles import Templates
@@ -170,25 +171,35 @@ class Writer:
 
     async def draft(self) -> tuple[Candidate, Outcome]:
         """The teacher's answer to the prompt, and what it is worth as the outcome."""
-        messages = self.teacher_messages()
-        draft = await self.write(Ask(TEACHER, self.teacher, 0, messages, self.texts.grammar))
+        draft = await self.write(self._draft_ask())
         return draft, outcome_of(draft)
+
+    def draft_request(self) -> Request:
+        """What `draft` asks first; raises `StageError` when a pinned source cannot be given."""
+        self.prepare()
+        return self._request(self._draft_ask(), self.settings.sampling, 0)
+
+    def _draft_ask(self) -> Ask:
+        return Ask(TEACHER, self.teacher, 0, self.teacher_messages(), self.texts.grammar)
+
+    def _request(self, ask: Ask, sampling: Sampling, index: int) -> Request:
+        parts, tools = self.seed_parts(ask.role, ask.number), self.tools if ask.role == TEACHER else None
+        return self.models[ask.model].request(
+            ask.messages, sampling, seed_parts=parts, grammar=ask.grammar, index=index, tools=tools
+        )
 
     async def write(self, ask: Ask) -> Candidate:
         """One text; an empty or cut-off one is asked for once more, with more tokens if it was cut off.
 
         Raises `StageError` when it is empty again. A text that is still cut off is kept and marked.
         """
-        client, tools = self.models[ask.model], self.tools if ask.role == TEACHER else None
+        client = self.models[ask.model]
         sampling, best, asked, raw = self.settings.sampling, None, 0, ""
         self.step += 1
         for index in itertools.count():
             if index >= TRIES and best:
                 break
-            parts = self.seed_parts(ask.role, ask.number)
-            request = client.request(
-                ask.messages, sampling, seed_parts=parts, grammar=ask.grammar, index=index, tools=tools
-            )
+            request = self._request(ask, sampling, index)
             # further tries that an earlier run has paid for count; new ones are made only when that was asked for
             new = not client.knows(request)
             if new and index >= TRIES and not (self._retrying and asked < TRIES):
