@@ -98,6 +98,10 @@ def test_a_grammar_that_the_engine_cannot_hold_is_told() -> None:
     told = faults(models=merged, generations={"talk": {"model": "merged", "grammar": GRAMMAR}})
     assert "models.merged cannot hold" in told and "use serve: gguf:f16" in told
     assert planned(generations={"talk": {"model": "packed", "grammar": GRAMMAR}})
+    contest = {"model": "smollm2", "method": "tournament", "grammar": GRAMMAR}
+    told = faults(generations={"talk": {**contest, "roles": {"author": "student"}}})
+    assert "generations.talk.grammar: models.student cannot hold" in told
+    assert planned(generations={"talk": {**contest, "roles": {"critic": "student", "judges": ["student"]}}})
     subject = {**DEFAULT["evaluations"]["framework"]["subjects"], "s": {"model": "student", "grammar": GRAMMAR}}
     told = faults(evaluations={"framework": {"subjects": subject}})
     assert f"subjects.s.grammar: models.student cannot hold '{GRAMMAR}': {words}" in told

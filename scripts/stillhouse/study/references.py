@@ -93,13 +93,21 @@ def _generation(study: Study, path: str, generation: Generation) -> Iterator[str
         for place, model in enumerate(route.models):
             yield from known(f"{path}.routes[{number}].models[{place}]", model, study.models, "models")
     routed = [model for route in generation.routes for model in route.models]
-    for name in dict.fromkeys([generation.roles.teacher or generation.model, *routed]):
+    for name in dict.fromkeys([generation.roles.teacher or generation.model, *routed, *_revisers(study, generation)]):
         if fault := server_fault(generation.grammar, study.models.get(name)):
             yield f"{path}.grammar: models.{name} cannot hold {generation.grammar!r}: {fault}"
     for name in {generation.model, *roles.values(), *judges, *routed}:
         model = study.models.get(name)
         if generation.budget.usd is not None and isinstance(model, OpenAIModel) and price_of(model) is None:
             yield f"{path}.budget.usd: models.{name} has no price, and genai-prices knows none for its URL, so a budget in USD cannot be kept"
+
+
+def _revisers(study: Study, generation: Generation) -> list[str]:
+    """Trained models that write B and AB of a tournament, which keep the teacher's form."""
+    if generation.method != "tournament":
+        return []
+    names = [getattr(generation.roles, role) or generation.model for role in ("author", "synthesizer")]
+    return [name for name in names if isinstance(study.models.get(name), TrainedModel)]
 
 
 def _dialogue(study: Study, path: str, generation: Generation) -> Iterator[str]:
