@@ -26,7 +26,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory, unbuilt: House) -> House:
     house = unbuilt.copy(tmp_path_factory.mktemp("taught"))
     shutil.copy(HERE / "trained.yaml", house.study / "study.yaml")
     rows = [
-        {"id": f"plan-{n}", "prompt": f"Who runs the {thing}?", "response": f"The {thing} crew."}
+        {"id": f"plan-{n}", "prompt": f"Who runs the {thing}?", "response": f"The {thing} crew runs the {thing}."}
         for n, thing in enumerate(THINGS[:6])
     ]
     (house.study / "plans.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -95,7 +95,7 @@ def test_the_students_answers_are_the_rejected_side_of_pairs(taught: House) -> N
     assert pairs
     for pair in pairs:
         assert pair["rejected"][-1]["content"] == said[pair["prompt_id"]]
-        assert pair["chosen"][-1]["content"].endswith("crew.")
+        assert pair["chosen"][-1]["content"].startswith("The ")
 
 
 def test_a_model_answers_as_the_subject_does(taught: House) -> None:
@@ -105,7 +105,7 @@ def test_a_model_answers_as_the_subject_does(taught: House) -> None:
             row["prompt_id"]: row["answer"] for row in rows(taught, f"evaluations/held/responses/{subject}.parquet")
         }
         drafts = rows(taught, f"generations/{generation}/answers.parquet")
-        assert len(held) == len(drafts) == 6 and len(set(held.values())) > 1
+        assert len(held) == len(drafts) == 6 and all(held.values())
         for row in drafts:
             assert call(taught, row["calls"][0])["answer"]["text"] == held[row["prompt_id"]]
 
@@ -166,7 +166,9 @@ def test_trace_why_estimate_and_the_lineage_page_know_it(taught: House, tmp_path
     told = house.script("trace.py", "--forward", "plans.jsonl").stdout
     assert "generations/attempts" in told and "adapters/second" in told
     row = house.script("trace.py", "--row", "plan-0").stdout
-    assert "student" in row and "first" in row
+    assert "model student is adapter first, served by peft  results/adapters/first/adapter_model.safetensors" in row
+    assert "model packed is export first, served by gguf:Q8_0" in row
+    assert "dataset pairs, from generation attempts: the rejected side of 1 pair" in row
     assert "FAULT" not in house.script("trace.py", "--verify").stdout
     assert "generation attempts" in house.snakemake("estimate", cores=1).stdout
     house.run("provenance")

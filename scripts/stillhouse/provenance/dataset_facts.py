@@ -47,6 +47,7 @@ def dataset_facts(
         ]
         if answer["file"] not in read and not kept:
             continue
+        rejected = _rejected(rows, answer)
         sources = [one for one in report.get("sources", []) if one.get("generation") == answer["generation"]]
         yield {
             "dataset": node.wildcards.get("dataset", PurePosixPath(node.artefacts[0]).parent.name),
@@ -56,8 +57,20 @@ def dataset_facts(
             "rows": kept,
             "passed": [one["filter"] for source in sources for one in source["filters"]] if kept else [],
             "mix": [{name: source.get(name) for name in MIX} for source in sources],
-            "dropped": [] if kept else [_words(row, sources) for row in dropped if _is(row, answer)],
+            "dropped": [] if kept or rejected else [_words(row, sources) for row in dropped if _is(row, answer)],
+            **({"rejected": rejected} if rejected else {}),
         }
+
+
+def _rejected(rows: dict[str, list[Facts]], answer: Facts) -> list[Facts]:
+    """The pairs whose rejected side an answer of another generation is."""
+    return [
+        _row(path, row)
+        for path, found in rows.items()
+        for row in found
+        if row.get("rejected_source") == f"generation:{answer['generation']}"
+        and _row(path, row)["rejected"].strip() == answer["answer"].strip()
+    ]
 
 
 def read_report(tables: Tables, node: Node) -> Facts:

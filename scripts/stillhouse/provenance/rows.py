@@ -147,6 +147,7 @@ class RowStory:
             **_who(row),
             **{name: row.get(name) for name in texts},
             "answered_by": node.job,
+            **_trained(node),
             "rounds": rounds,
             "calls": self.calls.describe_answer(row, rounds, turns, node),
             "scores": self._scores(table, row),
@@ -265,3 +266,18 @@ def _json(text: str | None, otherwise: Any) -> Any:
         return json.loads(text or "")
     except ValueError:
         return otherwise
+
+
+def _trained(node: Node) -> Facts:
+    """The models of a job that the study trains: what they are, and the file that was trained; no key without any."""
+    models = [one for one in node.record["recipe"].get("models", []) if isinstance(one, dict) and "serve" in one]
+    told = [
+        {
+            "name": one["name"],
+            "what": f"adapter {one['adapter']}" if "adapter" in one else f"export {one['export']}",
+            "serve": one["serve"],
+            "file": one["weights"][-1],
+        }
+        for one in models
+    ]
+    return {"trained": told} if told else {}

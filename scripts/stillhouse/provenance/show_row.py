@@ -59,6 +59,9 @@ def _answer(tree: Tree, one: Facts) -> None:
         else f"of generation {one['generation']}"
     )
     branch = tree.add(line(f"answer {whose} ({', '.join(how)})  {_place(one)}, answered by {one['answered_by']}"))
+    for model in one.get("trained", []):
+        served = f"{model['what']}, served by {model['serve']}"
+        branch.add(line(f"model {model['name']} is {served}  {model['file']}"))
     if one["rounds"]:
         branch.add(line(f"draft: {_text(one['draft'])}"))
     for number in one["rounds"]:
@@ -110,6 +113,11 @@ def _calls(tree: Tree, calls: list[Facts]) -> None:
 
 def _dataset(tree: Tree, one: Facts) -> None:
     name = f"dataset {one['dataset']}, from generation {one['generation']}: "
+    if one.get("rejected") and not one["rows"]:
+        branch = tree.add(line(name, f"the rejected side of {number_of(len(one['rejected']), 'pair')}"))
+        for row in one["rejected"]:
+            branch.add(line(f"split {row['split']}  {row['file']} row {row['row']}"))
+        return
     if not one["rows"]:
         branch = tree.add(line(name, ("dropped", "yellow")))
         reasons = one["dropped"] or ["the report does not tell why"]
