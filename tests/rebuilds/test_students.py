@@ -171,7 +171,7 @@ def test_trace_why_estimate_and_the_lineage_page_know_it(taught: House, tmp_path
     assert "dataset pairs, from generation attempts: the rejected side of 1 pair" in row
     assert "FAULT" not in house.script("trace.py", "--verify").stdout
     assert "generation attempts" in house.snakemake("estimate", cores=1).stdout
-    house.run("provenance")
+    house.run("results/provenance/lineage.html")
     assert "adapters/first" in (house.study / "results/provenance/lineage.html").read_text()
     house.change(lambda study: study["models"]["packed"].update(serve="gguf:f16"))
     why = house.script("why.py", "results/generations/echoes/answers.parquet", "--configfile", "study.yaml").stdout
