@@ -242,6 +242,27 @@ def test_identities_are_narrow() -> None:
     assert recipe_cost(plan, "talk")["models"] == [{"name": "student", "backend": "transformers", "price": None}]
 
 
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("student", {"adapter": "plain"}),
+        ("packed", {"export": "other"}),
+        ("packed", {"serve": "gguf:Q4_K_M"}),
+        ("packed", {"serve": "merged"}),
+        ("packed", {"serve": "gguf-adapter"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())),
+)
+def test_every_value_decides_the_jobs_that_ask_it(name: str, changed: dict[str, str]) -> None:
+    exports = {"other": {"adapter": "plain", "quants": ["Q8_0"]}}
+    sections = {"generations": {"talk": {"model": name}}, "exports": exports}
+    before, after = planned(**sections), planned(**sections, models={name: changed})
+    assert before.recipe_shard("talk", 0) != after.recipe_shard("talk", 0)
+    assert before.model_weights([name]) != after.model_weights([name])
+    assert before.inputs_shard("talk")["model_digests"] != after.inputs_shard("talk")["model_digests"]
+    assert before.recipe_shard("plans", 0) == after.recipe_shard("plans", 0)
+
+
 def test_recipes_of_all_others_stay() -> None:
     plan, before = planned(), load_plan(DEFAULT, ROOT, ROOT)
     for name, generation in before.study.generations.items():
@@ -301,7 +322,9 @@ def test_vllm_needs_its_environment_where_somebody_asks_and_has_no_answers_yet(n
     fast = {"fast": {**STUDENT, "serve": "vllm"}}
     assert planned(models=fast), "nobody asks it"
     asked = {"models": fast, "generations": {"talk": {"model": "fast"}}}
-    assert re.search(r"models\.fast\.serve: vLLM has an environment of its own.*`make vllm`", faults(**asked))
+    told = faults(**asked)
+    assert re.search(r"models\.fast\.serve: vLLM has an environment of its own.*`make vllm`", told)
+    assert "(generations.talk would ask it)" in told
     answers = no_environment / "results/generations/talk/answers.parquet"
     answers.parent.mkdir(parents=True)
     answers.touch()

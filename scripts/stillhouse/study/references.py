@@ -74,8 +74,9 @@ def _exclude(study: Study) -> Iterator[str]:
 def _trained(study: Study, name: str, model: TrainedModel) -> Iterator[str]:
     """A model that the study trains: what it is made of, and vLLM's environment where somebody still has to ask it."""
     yield from serving_faults(study, f"models.{name}", model)
-    if model.serve == "vllm" and asked_anew(study, name) and (fault := environment_fault()):
-        yield f"models.{name}.serve: {fault}"
+    asking = asked_anew(study, name) if model.serve == "vllm" else []
+    if asking and (fault := environment_fault()):
+        yield f"models.{name}.serve: {fault} ({', '.join(asking)} would ask it)"
 
 
 def _generation(study: Study, path: str, generation: Generation) -> Iterator[str]:
