@@ -7,6 +7,7 @@ import numpy as np
 from stillhouse.datasets.curriculum import level_values, shuffled
 from stillhouse.datasets.facts import ALIVE, Facts, Fates
 from stillhouse.datasets.mixing import Offer, Taken, mix
+from stillhouse.datasets.ordering import order_of
 from stillhouse.datasets.pairing import Examples
 from stillhouse.datasets.split import SPLITS, split_of, stratified
 from stillhouse.datasets.straddling import Alike, Straddler
@@ -119,7 +120,7 @@ def _places(
     if isinstance(dataset.order, Curriculum):
         values = _values(dataset.order, examples, facts, chosen, levels)
         keys.append(-values if dataset.order.descending else values)  # nan comes last either way
-    order = np.lexsort((*keys, split))
+    order = order_of(*keys, split)
     place = np.empty(len(order), np.int64)
     counts = np.bincount(split, minlength=len(SPLITS))
     place[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)

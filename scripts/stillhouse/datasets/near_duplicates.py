@@ -80,11 +80,11 @@ class Signatures:
         proposed = np.zeros(self._count, bool)
         for met in meetings:
             proposed[met.rows] = True
-        candidates = np.flatnonzero(proposed)
+        candidates, places = np.flatnonzero(proposed), np.cumsum(proposed) - 1
         groups = np.full((len(candidates), self.banding.bands), -1, np.int64)
         begin = 0
         for band, met in enumerate(meetings):
-            groups[np.searchsorted(candidates, met.rows), band] = met.groups + begin
+            groups[places[met.rows], band] = met.groups + begin
             begin += met.groups.max(initial=-1) + 1
         return Pairs(self.banding.threshold, candidates, groups, _fetched(candidates, texts))
 

@@ -14,6 +14,7 @@ import numpy as np
 from stillhouse.datasets.batches import Batch
 from stillhouse.datasets.examples import Example, Format, FormatContext, Made
 from stillhouse.datasets.facts import Facts
+from stillhouse.datasets.ordering import order_of
 from stillhouse.datasets.sources import IDENTITY, Answers, in_threads
 from stillhouse.datasets.text import count_words
 
@@ -42,7 +43,7 @@ class Examples:
 def one_a_row(facts: Facts) -> Examples:
     """One example for every row that is left."""
     rows = np.flatnonzero(facts.alive)
-    rows = rows[np.argsort(facts.place[rows], kind="stable")]
+    rows = rows[np.argsort(facts.place[rows])]
     return Examples(rows, np.zeros(len(rows), np.int32), facts.words[rows], None)
 
 
@@ -74,7 +75,7 @@ def make_examples(
     for source, count in Counter(facts.source[columns[0][~kept]].tolist()).items():
         dropped[source]["contradicted"] += count
     row, number, words, tokens = (column[kept] for column in columns)
-    order = np.lexsort((number, facts.place[row]))
+    order = order_of(number, facts.place[row])
     counted = tokens[order] if count_tokens else None
     return Examples(row[order], number[order], words[order], counted, considered, dropped)
 

@@ -11,6 +11,7 @@ from stillhouse.datasets.facts import Facts
 from stillhouse.datasets.filters.panel import verdict_of
 from stillhouse.datasets.formats import FORMATS
 from stillhouse.datasets.near_duplicates import keep_first
+from stillhouse.datasets.ordering import order_of
 from stillhouse.datasets.scan import Scan, compared_text
 from stillhouse.datasets.scores import QUALITY
 from stillhouse.datasets.sources import IDENTITY, Answers, in_threads
@@ -55,7 +56,7 @@ def order_and_repeats(scan: Scan, answers: Answers, dataset: Dataset, columns: t
 def drop_duplicates(scan: Scan, answers: Answers, settings: NearDuplicates, found: Duplicates, threads: int) -> None:
     """Drop rows whose compared text has another's normal form or is nearly another's; tell them to `found`."""
     facts = scan.facts
-    order = np.lexsort((facts.place, *_preference(facts, answers, settings)))
+    order = order_of(facts.place, *_preference(facts, answers, settings))
     priority = np.empty(len(facts), np.int64)
     priority[order] = np.arange(len(facts))
     rows = np.flatnonzero(facts.alive)

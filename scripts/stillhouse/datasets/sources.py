@@ -1,23 +1,20 @@
 """The answers that a dataset is made of: one file a source, read as often as a pass needs it."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from stillhouse.datasets.batches import AnswerFile, Batch, open_answers
+from stillhouse.datasets.in_turn import in_turn
 from stillhouse.datasets.scores import Scores
 from stillhouse.errors import InputError
 from stillhouse.study.datasets import Source
 
 Made = TypeVar("Made")
-
-AHEAD = 1
-"""Batches that wait for a thread, so that none of them has to wait for the reader."""
 
 IDENTITY = ("prompt_id", "set", "id", "sample")
 
@@ -76,20 +73,8 @@ class Answers:
 
 
 def in_threads(work: Callable[[Batch], Made], batches: Iterator[Batch], threads: int) -> Iterator[tuple[Batch, Made]]:
-    """Every batch with what `work` makes of it, in order. At most `threads` + `AHEAD` + 1 batches are held at once.
-
-    An `InputError` of `work` is told with the file that the batch is of.
-    """
-    waiting: deque[tuple[Batch, Future[Made]]] = deque()
-    with ThreadPoolExecutor(max(threads, 1)) as pool:
-        for batch in batches:
-            waiting.append((batch, pool.submit(_told, work, batch)))
-            while len(waiting) > threads + AHEAD:
-                ready, made = waiting.popleft()
-                yield ready, made.result()
-        while waiting:
-            ready, made = waiting.popleft()
-            yield ready, made.result()
+    """Every batch with what `work` makes of it, `in_turn`; its `InputError` is told with the file that the batch is of."""
+    return in_turn(partial(_told, work), batches, threads)
 
 
 def _told(work: Callable[[Batch], Made], batch: Batch) -> Made:

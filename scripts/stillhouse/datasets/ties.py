@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillhouse.datasets.facts import Facts
+from stillhouse.datasets.ordering import order_of
 from stillhouse.datasets.sources import IDENTITY, Answers
 
 DIGEST_BYTES = 16
@@ -21,7 +22,7 @@ _BETWEEN = "\x1f"
 
 def shared_prompts(facts: Facts) -> np.ndarray:
     """Mask of the rows whose prompt is another row's, too, in whatever source."""
-    order = np.argsort(facts.keys, kind="stable")
+    order = np.argsort(facts.keys)
     same = facts.keys[order][1:] == facts.keys[order][:-1]
     shared = np.zeros(len(facts), bool)
     shared[order[1:][same]] = True
@@ -49,7 +50,7 @@ def settle(
     tie = np.zeros(len(facts), np.int64)
     if names:
         tie[rows] = _order_of(pa.concat_tables(names))
-    order = np.lexsort((tie, facts.keys, facts.source))
+    order = order_of(tie, facts.keys, facts.source)
     facts.place = np.empty(len(facts), np.int64)
     facts.place[order] = np.arange(len(facts))
     return rows, np.frombuffer(b"".join(said), np.uint64).reshape(-1, 2)
@@ -90,7 +91,7 @@ def _digests(texts: pa.StringArray) -> Iterator[bytes]:
 
 def first_of(groups: np.ndarray, priority: np.ndarray) -> np.ndarray:
     """For rows with uint64 [n, k] `groups`: the position of the row with the smallest priority in the row's group."""
-    order = np.lexsort((priority, *groups.T))
+    order = order_of(priority, *groups.T)
     ordered = groups[order]
     begins = np.ones(len(order), bool)
     begins[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)

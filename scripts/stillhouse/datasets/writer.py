@@ -4,15 +4,15 @@ Rows are scattered over buckets by their place; each bucket is then read, put in
 bucket never leaves memory. The bytes are the same for every number of buckets.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
-import pyarrow.parquet as pq
 
+from stillhouse.datasets.in_turn import in_turn
+from stillhouse.datasets.joined_parquet import JoinedParquet, encoded
 from stillhouse.provenance.files import atomic_path
 
 GROUP_ROWS = 10_000
@@ -46,7 +46,7 @@ class PlacedWriter:
 
         Columns that `part` lacks come in `more`, one value for each of `rows`. May be called from any thread.
         """
-        order = np.argsort(places, kind="stable")
+        order = np.argsort(places)
         own, chosen = pa.array(order), pa.array(rows[order])
         arrays = [
             more[name].take(own) if name in more else part.column(name).take(chosen) for name in self._schema.names
@@ -65,30 +65,32 @@ class PlacedWriter:
 
     def _file(self, bucket: int) -> ipc.RecordBatchFileWriter:
         if bucket not in self._files:
-            path = self._folder / f"{self.path.name}.{bucket}"
-            self._files[bucket] = self._open.enter_context(ipc.new_file(str(path), self._placed))
+            self._files[bucket] = self._open.enter_context(ipc.new_file(str(self._bucket(bucket)), self._placed))
         return self._files[bucket]
 
-    def finish(self) -> None:
-        """Write the file; raises `RuntimeError` when rows are missing or came twice (a bug)."""
+    def _bucket(self, number: int) -> Path:
+        return self._folder / f"{self.path.name}.{number}"
+
+    def finish(self, threads: int = 1) -> None:
+        """Write the file; raises `RuntimeError` when rows are missing or came twice (a bug).
+
+        `threads` put buckets in order and encode them; the bytes of the file do not tell how many they were.
+        """
         self._open.close()
-        with (
-            atomic_path(self.path) as temporary,
-            pq.ParquetWriter(temporary, self._schema, compression="zstd", store_schema=True) as writer,
-            ThreadPoolExecutor(1) as ahead,  # the next bucket is put in order while one is written
-        ):
-            count = self._buckets if self.rows else 0
-            waiting = ahead.submit(self._ordered, 0) if count else None
-            for number in range(count):
-                ordered = waiting.result()
-                waiting = ahead.submit(self._ordered, number + 1) if number + 1 < count else None
-                writer.write_table(ordered, row_group_size=GROUP_ROWS)
+        with atomic_path(self.path) as temporary, temporary.open("wb") as file, JoinedParquet(file) as joined:
+            for _, part in in_turn(self._encoded, range(self._buckets), threads):
+                joined.add(part)
+
+    def _encoded(self, number: int) -> pa.Buffer:
+        return encoded(self._ordered(number), GROUP_ROWS)
 
     def _ordered(self, number: int) -> pa.Table:
-        """The rows of one bucket in their order."""
+        """The rows of one bucket in their order; its file goes."""
         table = pa.Table.from_batches(self._batches(number), self._placed).combine_chunks()
+        if number in self._files:
+            self._bucket(number).unlink()  # what is not on the disk yet need not go there any more
         places = table[PLACE].to_numpy()
-        order = np.argsort(places, kind="stable")
+        order = np.argsort(places)
         first = number * self._bucket_rows
         expected = np.arange(first, min(first + self._bucket_rows, self.rows))
         if not np.array_equal(places[order], expected):
@@ -100,6 +102,6 @@ class PlacedWriter:
             return self._memory
         if number not in self._files:
             return []
-        with pa.memory_map(str(self._folder / f"{self.path.name}.{number}")) as source:
+        with pa.memory_map(str(self._bucket(number))) as source:
             reader = ipc.open_file(source)
             return [reader.get_batch(place) for place in range(reader.num_record_batches)]

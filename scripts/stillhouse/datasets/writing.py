@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from stillhouse.datasets.choice import Choice
 from stillhouse.datasets.examples import ANCESTRY, Format, FormatContext, table_of
 from stillhouse.datasets.facts import ALIVE, Facts, Fates
 from stillhouse.datasets.naming import DROPPED, Details
+from stillhouse.datasets.ordering import order_of
 from stillhouse.datasets.pairing import Examples, columns_of, examples_of
 from stillhouse.datasets.sources import Answers, in_threads
 from stillhouse.datasets.split import SPLITS
@@ -34,7 +34,7 @@ class Entries:
     def of(cls, examples: Examples, choice: Choice) -> "Entries":
         """Sorted by row, and by the example within the row."""
         row, number = examples.row[choice.example], examples.number[choice.example]
-        order = np.lexsort((number, row))
+        order = order_of(number, row)
         return cls(row[order], number[order], choice.copy[order], choice.split[order], choice.place[order])
 
     def within(self, rows: slice) -> "Entries":
@@ -78,7 +78,7 @@ class SplitWriter:
         output.mkdir(parents=True, exist_ok=True)
         gone = np.flatnonzero(facts.fate != ALIVE)
         places = np.full(len(facts), -1, np.int64)
-        places[gone[np.argsort(facts.place[gone], kind="stable")]] = np.arange(len(gone))
+        places[gone[np.argsort(facts.place[gone])]] = np.arange(len(gone))
         with tempfile.TemporaryDirectory(prefix=".build-", dir=output) as name:
             folder = Path(name)
             splits = [
@@ -102,9 +102,8 @@ class SplitWriter:
             for _, parts in in_threads(work, answers.batches(columns_of(self._form)), threads):
                 for writer, part in parts:
                     writer.add(part)
-            with ThreadPoolExecutor(max(threads, 1)) as pool:
-                for finished in [pool.submit(writer.finish) for writer in writers]:
-                    finished.result()
+            for writer in writers:
+                writer.finish(threads)
 
     def _part(self, batch: Batch, own: Entries) -> Part | None:
         """The rows of the dataset that a batch gives; None where it gives none."""
