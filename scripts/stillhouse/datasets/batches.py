@@ -137,20 +137,24 @@ class Batch:
         return self._counts[name]
 
     def tokens(self, name: str) -> Tokens:
-        """The comparable words of every text of a column, hashed once."""
+        """The comparable words of every text of a column, hashed once; `counts` then has them counted, too."""
         if name not in self._tokens:
-            self._tokens[name] = kernels.tokens(self.strings(name))
+            self._tokens[name], self._counts[name] = kernels.tokens_and_counts(self.strings(name))
         return self._tokens[name]
 
-    @cached_property
+    @property
     def prompt_words(self) -> np.ndarray:
         """int32: words of every prompt's text."""
-        return kernels.counts(self.prompt_texts()).words
+        return self._prompt_measures[1].words
 
-    @cached_property
+    @property
     def prompt_tokens(self) -> Tokens:
         """The comparable words of every prompt's text."""
-        return kernels.tokens(self.prompt_texts())
+        return self._prompt_measures[0]
+
+    @cached_property
+    def _prompt_measures(self) -> tuple[Tokens, Counts]:
+        return kernels.tokens_and_counts(self.prompt_texts())
 
     @cached_property
     def settings(self) -> np.ndarray:

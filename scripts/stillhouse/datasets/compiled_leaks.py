@@ -11,7 +11,13 @@ from stillhouse.datasets.hashing import STEP
 from stillhouse.datasets.jit import kernel
 from stillhouse.datasets.text import UNSPACED
 
-_STEP, _ONE, _32 = np.uint64(STEP), np.uint64(1), np.uint64(32)
+_STEP, _ONE = np.uint64(STEP), np.uint64(1)
+_32, _52, _58 = (np.uint64(bits) for bits in (32, 52, 58))
+
+HEADS = 1 << 12
+"""Places for beginnings of words; `_52` leaves as many bits."""
+MARGIN = 1e-6
+"""What a bound is off at most by rounding."""
 
 
 @kernel
@@ -47,6 +53,24 @@ def _place(places, value):
             return np.int64(place)
         place = (place + _ONE) & mask
     return -1
+
+
+@kernel
+def mark(marks, values):
+    """Set the bit of every value."""
+    for value in values:
+        marks[_mark_word(marks, value)] |= _ONE << (value >> _58)
+
+
+@kernel
+def _marked(marks, value):
+    """False for a value that was not marked; mostly. It spares a look into a table that is too large for the cache."""
+    return (marks[_mark_word(marks, value)] >> (value >> _58)) & _ONE
+
+
+@kernel
+def _mark_word(marks, value):
+    return (value >> _32) & np.uint64(marks.size - 1)
 
 
 def _head(code: int) -> int:
@@ -95,11 +119,9 @@ def suspects(hashes, heads, begins, counts, held_out, out):
     longest, prompts = 1, held_out.shingle_counts.size
     for count in counts:
         longest = max(longest, count)
-    size = 4
-    while size < 4 * longest:
-        size *= 2
     shared, candidates = np.zeros(prompts, np.int64), np.empty(prompts, np.int64)
-    own, found, met = np.empty(longest, np.uint64), np.empty(longest, np.int64), np.empty(size, np.uint64)
+    own, found = np.empty(longest, np.uint64), np.empty(longest + 1, np.int64)
+    met_stems, met_heads = np.full(held_out.stems.starts.size, -1, np.int64), np.full(HEADS, -1, np.int64)
     for row in range(begins.size):
         words = hashes[begins[row] : begins[row] + counts[row]]
         firsts = heads[begins[row] : begins[row] + counts[row]]
@@ -107,7 +129,8 @@ def suspects(hashes, heads, begins, counts, held_out, out):
         for head in firsts:
             spaced &= head < _LOWEST
         out[row] = _near_by_runs(words, firsts, spaced, held_out, shared, own) or (
-            held_out.stems.places.size > 1 and _near_by_content(words, firsts, held_out, shared, candidates, found, met)
+            held_out.stems.places.size > 1
+            and _near_by_content(row, words, firsts, held_out, shared, candidates, found, met_stems, met_heads)
         )
 
 
@@ -121,7 +144,8 @@ def _near_by_runs(words, heads, spaced, held_out, shared, own):
     known = False
     for start in range(max(words.size, 1)):
         length = _shingle(heads, start, spaced)
-        if length >= 0 and _place(shingles, run_hash(words, start, length)) >= 0:
+        value = run_hash(words, start, length) if length >= 0 else np.uint64(0)
+        if length >= 0 and _marked(held_out.marks, value) and _place(shingles, value) >= 0:
             known = True
         elif held_out.ngram >= 3:
             continue
@@ -167,30 +191,32 @@ def _near_by_shingles(words, heads, spaced, held_out, shared, own):
 
 
 @kernel
-def _near_by_content(words, heads, held_out, shared, candidates, found, met):
+def _near_by_content(row, words, heads, held_out, shared, candidates, found, met_stems, met_heads):
     """Whether enough content words may be shared.
 
-    The table knows every form of every held-out stem, so known stems are told exactly, and unknown words are of others.
-    Words of one stem begin with the same three bytes, so those are of at least as many stems as such beginnings.
+    The table knows every form of every held-out stem, so known stems are told exactly, and unknown words are of others;
+    words that carry no matter have a number below 0 there.
+    Words of one stem begin with the same three bytes, so those are of at least as many stems as such beginnings; of
+    which some may be taken for one. `met_stems` and `met_heads` hold the last row that each was met in.
     """
     places, numbers = held_out.stems.places, held_out.stems.numbers
-    frame, size = held_out.frame, 4
-    while size < 4 * words.size:
-        size *= 2
-    table = met[:size]
-    table[:] = 0
+    most = (
+        held_out.most_stems / held_out.content + MARGIN
+    )  # more of them than any held-out prompt could share enough of
     known = strange = 0
     for at in range(words.size):
         place = _place(places, words[at])
-        if place >= 0:
-            found[known] = numbers[place]
-            _, new = enter(table, np.uint64(numbers[place]) * _STEP << _ONE)
-            known += new
-        elif _place(frame, words[at]) < 0:
-            _, new = enter(table, ~np.uint64(heads[at]) * _STEP << _ONE)
-            strange += new
-        if held_out.content * (known + strange) > held_out.most_stems:
-            return False  # more of them than any held-out prompt could share enough of
+        if place < 0:
+            own = (np.uint64(heads[at]) * _STEP) >> _52
+            strange += met_heads[own] != row
+            met_heads[own] = row
+        elif numbers[place] >= 0:
+            number = numbers[place]
+            found[known] = number
+            known += met_stems[number] != row
+            met_stems[number] = row
+        if known + strange > most:
+            return False
     least = max(held_out.content * (known + strange), held_out.least_content)
     if known < least or held_out.most_stems < least:
         return False

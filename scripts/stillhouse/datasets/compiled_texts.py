@@ -16,6 +16,7 @@ from stillhouse.datasets.jit import kernel
 
 _OFFSET, _PRIME = np.uint64(FNV_OFFSET), np.uint64(FNV_PRIME)
 _16, _8 = np.uint32(16), np.uint32(8)
+_A, _26, _32 = (np.uint8(number) for number in (ord("A"), 26, ord("a") - ord("A")))
 
 LEFT_OUT = -1
 """Result of a kernel for a text that it leaves to the plain function."""
@@ -68,9 +69,11 @@ def _is_symbol(code: int) -> bool:
 _CLASSES = np.array([_class(byte) for byte in range(256)], np.uint8)
 _IN_WORD = (_CLASSES >= _LETTER) & (_CLASSES <= _UNDERSCORE)
 """Whether the regular expression \\w takes the byte's character."""
+_WORD, _JOIN = np.uint8(1), np.uint8(2)
+_ROLES = np.array([_IN_WORD[byte] + 2 * (chr(byte) in "'-") for byte in range(256)], np.uint8)
+"""What a byte is to the count of words: `_WORD` of one, `_JOIN` one that joins two."""
 _ALNUM = (_CLASSES == _LETTER) | (_CLASSES == _DIGIT)
 _OPERATOR = np.array([chr(byte) in "-*/%^" for byte in range(256)], np.bool_)
-_LOWER = np.array([ord(chr(byte).lower()) if byte < 128 else byte for byte in range(256)], np.uint8)
 _GENERAL_PUNCTUATION = np.array(
     [_third_byte(byte) if 0x80 <= byte < 0xC0 else _UNKNOWN for byte in range(256)], np.uint8
 )
@@ -85,6 +88,14 @@ _BEFORE_S = np.array([int.from_bytes(word, "big") for word in _SHORTENED.split()
 
 
 @kernel
+def _lower(text, out):
+    """ASCII into lower case; a loop without a branch, of which the compiler makes vector instructions."""
+    for at in range(text.size):
+        byte = text[at]
+        out[at] = byte + _32 if np.uint8(byte - _A) < _26 else byte
+
+
+@kernel
 def _plain(data, low, high, out):
     """Length of the text in `out`: lower case, Latin-1 letters as two bytes, typographic signs as ASCII ones.
 
@@ -92,10 +103,15 @@ def _plain(data, low, high, out):
     """
     size, at = 0, low
     while at < high:
+        end = at
+        while end < high and data[end] < 0x80:
+            end += 1
+        if end > at:
+            _lower(data[at:end], out[size:])
+            at, size = end, size + end - at
+            continue
         byte = data[at]
-        if byte < 0x80:
-            out[size] = _LOWER[byte]
-        elif byte == 0xC3 and data[at + 1] != 0x97 and data[at + 1] != 0xB7:
+        if byte == 0xC3 and data[at + 1] != 0x97 and data[at + 1] != 0xB7:
             at += 1
             if data[at] == 0x9F:  # sharp s
                 out[size] = out[size + 1] = ord("s")
@@ -300,21 +316,23 @@ def _longest(offsets):
 
 
 @kernel
-def tokens(data, offsets):
+def tokens(data, offsets, words, contractions):
     """The words of every text, one text's after the other's: hashes (`hashing.word_hash`) and heads.
 
     Also where each text's words begin, and how many they are. A text that is left out has none, as has one of signs
-    alone, whose words are its own.
+    alone, whose words are its own. `words` and `contractions` are filled as by `counts`.
     """
     rows = offsets.size - 1
     longest = _longest(offsets)
     plain, folded = np.empty(2 * longest + 3, np.uint8), np.empty(3 * longest + 3, np.uint8)
+    roles = np.zeros(2 * longest + 5, np.uint8)
     hashes, heads = np.empty(data.size // 4 + 64, np.uint64), np.empty(data.size // 4 + 64, np.uint32)
     begins, counts = np.empty(rows, np.int64), np.zeros(rows, np.int64)
     count = 0
     for row in range(rows):
         begins[row] = count
         size = _plain(data, offsets[row], offsets[row + 1], plain)
+        words[row], contractions[row] = _counted(plain, size, roles) if size >= 0 else (LEFT_OUT, LEFT_OUT)
         if size <= 0:
             continue
         length = _folded(plain, size, folded)
@@ -330,24 +348,34 @@ def tokens(data, offsets):
 @kernel
 def counts(data, offsets, words, contractions):
     """`text.count_words` and `text.count_contractions` of every text."""
-    scratch = np.empty(2 * _longest(offsets) + 3, np.uint8)
+    longest = _longest(offsets)
+    plain, roles = np.empty(2 * longest + 3, np.uint8), np.zeros(2 * longest + 5, np.uint8)
     for row in range(offsets.size - 1):
-        size = _plain(data, offsets[row], offsets[row + 1], scratch)
-        if size < 0:
-            words[row] = contractions[row] = LEFT_OUT
-            continue
-        count, short, before, joined = 0, 0, False, False
-        for at in range(size):
-            byte = scratch[at]
-            word = _IN_WORD[byte]
-            count += word and not before and not joined
-            sign = byte in (_APOSTROPHE, _BACKTICK)
-            if sign and at:
-                short += _contracts(scratch, size, at)
-            # one apostrophe or hyphen right behind a word joins it with the next
-            joined = before and (byte in (_APOSTROPHE, _HYPHEN))
-            before = word
-        words[row], contractions[row] = count, short
+        size = _plain(data, offsets[row], offsets[row + 1], plain)
+        words[row], contractions[row] = _counted(plain, size, roles) if size >= 0 else (LEFT_OUT, LEFT_OUT)
+
+
+@kernel
+def _counted(text, size, roles):
+    """Words and contractions of a plain text; `roles` is scratch that begins with two zeros.
+
+    The loops have no branch that depends on a byte: where words begin cannot be foretold.
+    """
+    quotes = words = 0
+    for at in range(size):
+        byte = text[at]
+        roles[at + 2] = _ROLES[byte]
+        quotes += (byte == _APOSTROPHE) | (byte == _BACKTICK)
+    for at in range(size):
+        # one apostrophe or hyphen right behind a word joins it with the next
+        joined = (roles[at + 1] >> 1) & roles[at]
+        words += roles[at + 2] & ~roles[at + 1] & ~joined & 1
+    contractions, at = 0, 1
+    while quotes and at < size:
+        if text[at] == _APOSTROPHE or text[at] == _BACKTICK:
+            contractions += _contracts(text, size, at)
+        at += 1
+    return words, contractions
 
 
 @kernel

@@ -233,22 +233,25 @@ class HeldOut:
         # short prompts are looked for by their first words only: a superset of what holds all of them
         firsts = {_first(one.words, MIN_CONTAINED_WORDS) for one in features if one.short(settings.ngram)}
         stems = self._stems if settings.content is not None else {}
+        shingles = _run_hashes(self._shingles)
         return leak_index.Index(
             ngram=settings.ngram,
             runs=leak_index.open_table(_run_hashes(self._runs)),
             contained=MIN_CONTAINED_WORDS,
             shorts=leak_index.open_table(_run_hashes(firsts)),
-            shingles=leak_index.table(self._shingles, [[one] for one in _run_hashes(self._shingles)]),
+            shingles=leak_index.table(self._shingles, [[one] for one in shingles]),
+            marks=leak_index.marks(shingles),
             shingle_counts=np.array([len(one.shingles) for one in features], np.int64),
             threshold=_bound(settings.threshold),
             long=np.array([one.long for one in features], np.bool_),
             dilution=DILUTION,
-            stems=leak_index.table(stems, [map(word_hash, forms_of(stem)) for stem in stems]),
+            stems=leak_index.table(
+                stems, [map(word_hash, forms_of(stem)) for stem in stems], map(word_hash, _FRAME) if stems else ()
+            ),
             stem_counts=self._stem_counts,
             most_stems=int(self._stem_counts.max(initial=0)),
             content=_bound(settings.content),
             least_content=MIN_CONTENT_WORDS,
-            frame=leak_index.open_table(map(word_hash, _FRAME)),
         )
 
 

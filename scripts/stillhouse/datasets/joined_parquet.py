@@ -60,7 +60,9 @@ class JoinedParquet:
             _move_group(group, moved)
         self._join(footer)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None:
             return
         if self._footer is None:

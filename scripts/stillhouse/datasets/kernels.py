@@ -40,11 +40,20 @@ class Counts(NamedTuple):
 
 def counts(strings: pa.StringArray) -> Counts:
     """Words and contractions of every text."""
-    found = Counts(*(np.full(len(strings), -1, np.int32) for _ in range(2)))
+    found = _uncounted(len(strings))
     if worth(len(strings)):
         from stillhouse.datasets import compiled_texts
 
         compiled_texts.counts(*utf8(strings), *found)
+    return _filled(strings, found)
+
+
+def _uncounted(rows: int) -> Counts:
+    return Counts(*(np.full(rows, -1, np.int32) for _ in range(2)))
+
+
+def _filled(strings: pa.StringArray, found: Counts) -> Counts:
+    """The counts with those of the texts that the kernels left out."""
     for row in np.flatnonzero(found.words < 0).tolist():
         one = strings[row].as_py()
         found.words[row], found.contractions[row] = text.count_words(one), text.count_contractions(one)
@@ -78,12 +87,18 @@ class Tokens:
 
 def tokens(strings: pa.StringArray) -> Tokens:
     """The words of every text."""
+    return tokens_and_counts(strings)[0]
+
+
+def tokens_and_counts(strings: pa.StringArray) -> tuple[Tokens, Counts]:
+    """`tokens` and `counts` in one go, which takes little more than the first alone."""
     begins, number = np.zeros(len(strings), np.int64), np.zeros(len(strings), np.int64)
     hashes, heads = np.empty(0, np.uint64), np.empty(0, np.uint32)
+    counted = _uncounted(len(strings))
     if worth(len(strings)):
         from stillhouse.datasets import compiled_texts
 
-        hashes, heads, begins, number = compiled_texts.tokens(*utf8(strings))
+        hashes, heads, begins, number = compiled_texts.tokens(*utf8(strings), *counted)
     parts, firsts, end = [hashes], [heads], len(hashes)
     left = np.flatnonzero(number == 0).tolist()
     for row in left:
@@ -93,7 +108,7 @@ def tokens(strings: pa.StringArray) -> Tokens:
         begins[row], number[row], end = end, len(words), end + len(words)
     if left:
         hashes, heads = np.concatenate(parts), np.concatenate(firsts)
-    return Tokens(hashes, heads, begins, number)
+    return Tokens(hashes, heads, begins, number), _filled(strings, counted)
 
 
 def _utf8(word: str) -> bytes:
