@@ -52,6 +52,9 @@ _FRAME_CHARACTERS = (
 _HIRAGANA = map(chr, range(0x3041, 0x3097))
 _FRAME = frozenset([*_FRAME_WORDS.split(), *_FRAME_CHARACTERS, *_HIRAGANA])
 _VOWELS = frozenset("aeiouy")
+_ENDINGS = ("ies", "ing", "ed", "es", "s")
+LEAST_STEM = 3
+"""Letters that are left of a word without its ending."""
 
 
 class Hit(NamedTuple):
@@ -78,10 +81,11 @@ def _content_of(words: Sequence[str]) -> frozenset[str]:
 
 def _stem(word: str) -> str:
     """A light English stem: brewing, brewed and brews meet; words of other languages mostly stay as they are."""
-    for ending, least in (("ies", 3), ("ing", 3), ("ed", 3), ("es", 3), ("s", 3)):
-        stem = word[: -len(ending)]
-        if word.endswith(ending) and not word.endswith("ss") and len(stem) >= least and _VOWELS & set(stem):
-            return _undoubled(stem + "y" if ending == "ies" else stem)
+    if word.endswith(_ENDINGS) and not word.endswith("ss"):
+        for ending in _ENDINGS:
+            stem = word.removesuffix(ending)
+            if stem != word and len(stem) >= LEAST_STEM and not _VOWELS.isdisjoint(stem):
+                return _undoubled(stem + "y" if ending == "ies" else stem)
     return _undoubled(word)
 
 
@@ -122,7 +126,11 @@ class _Features:
         self.size = sum(map(_halves, self.words)) / 2
         self.runs = frozenset(_spans(self.words, ngram))
         self.shingles = frozenset(_spans(self.words, SHINGLE) or {tuple(self.words)})
-        self.content = _content_of(self.words)
+
+    @cached_property
+    def content(self) -> frozenset[str]:
+        """Stems of the content words."""
+        return _content_of(self.words)
 
     @property
     def long(self) -> bool:
@@ -190,9 +198,11 @@ class HeldOut:
 
         The number is negated, so that the largest of several is the strongest, nearest and first.
         """
-        return max(self._near(_Features(text, self.settings.ngram)), default=None)
+        row = _Features(text, self.settings.ngram)
+        # content is the weakest test: what words in their order find is stronger
+        return max(self._near_by_order(row), default=None) or max(self._near_by_content(row), default=None)
 
-    def _near(self, row: _Features) -> Iterator[tuple[int, float, int]]:
+    def _near_by_order(self, row: _Features) -> Iterator[tuple[int, float, int]]:
         in_runs = {number for run in row.runs for number in self._runs.get(run, ())}
         in_shingles = Counter(chain.from_iterable(self._shingles.get(one, ()) for one in row.shingles))
         for number, shared in in_shingles.items():
@@ -208,7 +218,6 @@ class HeldOut:
                 yield _DILUTION, shared / len(held_out.shingles), -number
         for number in in_runs - in_shingles.keys():  # only runs of two words share no shingle
             yield _NGRAM, 0.0, -number
-        yield from self._near_by_content(row)
 
     def _near_by_content(self, row: _Features) -> Iterator[tuple[int, float, int]]:
         stems = [stem for stem in row.content if stem in self._stems]

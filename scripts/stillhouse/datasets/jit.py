@@ -7,7 +7,15 @@ from typing import Any
 
 from numba import njit
 
-SOURCES = ("hashing.py", "greedy.py", "compiled_texts.py", "compiled_runs.py", "compiled_leaks.py", "text.py")
+SOURCES = (
+    "hashing.py",
+    "greedy.py",
+    "compiled_texts.py",
+    "compiled_runs.py",
+    "compiled_leaks.py",
+    "compiled_turns.py",
+    "text.py",
+)
 """Files out of which kernels take code and constants."""
 
 

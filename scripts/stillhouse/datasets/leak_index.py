@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-
 LEAST_MARKS = 4096
 """Words of 64 bits; so many stay in the processor's cache."""
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stillhouse.datasets import kernels
 from stillhouse.errors import InputError
 from stillhouse.provenance.digests import canonical_json
 
@@ -60,12 +61,14 @@ def is_plain(message: Mapping[str, Any]) -> bool:
 def parse_plain(texts: pa.StringArray) -> pa.ListArray | None:
     """Conversations of many prompts at once, of type `PLAIN`; None where any message holds more than role and content.
 
-    By Arrow's JSON reader: cutting single turns out of their JSON was tried and saved less than it took to tell them.
+    By Arrow's JSON reader, where they are not all one turn of the user.
     """
     import pyarrow.json as pj
 
     if not len(texts):
         return pa.array([], PLAIN)
+    if (asked := _single_turns(texts)) is not None:
+        return _turns(asked, "user")
     lines = pc.binary_join_element_wise('{"m":', texts, "}\n", "")
     _, offsets, data = lines.buffers()  # one line behind the other: the very text that the reader wants
     ends = np.frombuffer(offsets, np.int32)
@@ -145,8 +148,26 @@ def _is_json(value: Any) -> bool:
 
 def answer_arrays(texts: pa.StringArray) -> pa.ListArray:
     """Many answers as turns, of type `PLAIN`."""
-    turns = pa.StructArray.from_arrays([pa.repeat(pa.scalar("assistant"), len(texts)), texts], ["role", "content"])
-    return pa.ListArray.from_arrays(pa.array(np.arange(len(texts) + 1, dtype=np.int32)), turns)
+    return _turns(texts, "assistant")
+
+
+def _turns(texts: pa.StringArray, role: str) -> pa.ListArray:
+    """One message a text."""
+    messages = pa.StructArray.from_arrays([pa.repeat(pa.scalar(role), len(texts)), texts], ["role", "content"])
+    return pa.ListArray.from_arrays(pa.array(np.arange(len(texts) + 1, dtype=np.int32)), messages)
+
+
+def _single_turns(texts: pa.StringArray) -> pa.StringArray | None:
+    """What the user says where every conversation is one turn of the user, told as `canonical_json` does; else None."""
+    if not kernels.worth(len(texts)):
+        return None
+    from stillhouse.datasets.compiled_turns import single_turns
+
+    data, offsets = kernels.utf8(texts)
+    out, ends = np.empty(len(data), np.uint8), np.zeros(len(texts) + 1, np.int32)
+    if not single_turns(data, offsets, out, ends[1:]):
+        return None
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(out[: ends[-1]]))
 
 
 def rich_array(conversations: list[list[Message] | None]) -> pa.ListArray:

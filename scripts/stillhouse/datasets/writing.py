@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from stillhouse.datasets.naming import DROPPED, Details
 from stillhouse.datasets.ordering import order_of
 from stillhouse.datasets.pairing import Examples, columns_of, examples_of
 from stillhouse.datasets.sources import Answers, in_threads
-from stillhouse.datasets.split import SPLITS
+from stillhouse.datasets.split import SPLITS, TRAIN
 from stillhouse.datasets.writer import BUCKET_ROWS, PlacedWriter
 
 
@@ -102,8 +103,10 @@ class SplitWriter:
             for _, parts in in_threads(work, answers.batches(columns_of(self._form)), threads):
                 for writer, part in parts:
                     writer.add(part)
-            for writer in writers:
-                writer.finish(threads)
+            splits[TRAIN].finish(threads)
+            with ThreadPoolExecutor(max(threads, 1)) as pool:  # the others are small
+                for finished in [pool.submit(writer.finish) for writer in writers if writer is not splits[TRAIN]]:
+                    finished.result()
 
     def _part(self, batch: Batch, own: Entries) -> Part | None:
         """The rows of the dataset that a batch gives; None where it gives none."""
