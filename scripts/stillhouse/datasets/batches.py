@@ -1,8 +1,8 @@
 """Answers in record batches: what a scan over millions of rows holds at once."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +233,7 @@ class AnswerFile:
         try:
             # pre_buffer would hold the whole compressed file in memory
             with pq.ParquetFile(path, pre_buffer=False) as file:
-                schema, meta = file.schema_arrow, file.metadata
+                schema, self._meta = file.schema_arrow, file.metadata
         except FileNotFoundError:
             raise InputError(f"{path}: there is no such parquet file") from None
         except (pa.ArrowInvalid, OSError) as error:
@@ -242,11 +242,11 @@ class AnswerFile:
         if missing:
             raise InputError(f"{path}: not a parquet file with the columns {', '.join(columns)}: no {missing[0]}")
         self.columns = columns
-        self.rows = meta.num_rows
+        self.rows = self._meta.num_rows
         needed = dict.fromkeys([*columns, *(("prompt_id", "sample") if self._scores else ())])
         self._own = [name for name in needed if name in schema.names and name != QUALITY]
         _check_types(path, {name: schema.field(name).type for name in self._own})
-        self._rows_at_once = _rows_at_once(meta, frozenset(self._own))
+        self._rows_at_once = _rows_at_once(self._meta, frozenset(self._own))
 
     def batches(
         self, source: int, generation: str, rows: int = BATCH_ROWS, wanted: np.ndarray | None = None
@@ -255,14 +255,23 @@ class AnswerFile:
 
         Raises `InputError` where a value cannot be used.
         """
-        start, rows = 0, min(rows, self._rows_at_once)
+        rows = min(rows, self._rows_at_once)
         rows = -(-self.rows // max(-(-self.rows // rows), 1)) or 1  # even ones, so that no small rest goes the slow way
+        for start, groups in _runs(self._meta, wanted):
+            yield from self._read(source, generation, start, groups, rows)
+
+    def parts(self, source: int, generation: str, wanted: np.ndarray) -> "Iterator[Part]":
+        """The row groups that hold a wanted row, each to be read by whoever takes it; its reading raises as `batches`."""
+        for start, groups in _runs(self._meta, wanted, together=1):
+            yield partial(self._read, source, generation, start, groups, min(BATCH_ROWS, self._rows_at_once))
+
+    def _read(self, source: int, generation: str, start: int, groups: list[int], rows: int) -> Iterator[Batch]:
+        """The rows of neighbouring row groups, the first of which begins with row `start`."""
         try:
-            with pq.ParquetFile(self.path, pre_buffer=False) as file:
-                for start, groups in _runs(file.metadata, wanted):
-                    for table in file.iter_batches(rows, row_groups=groups, columns=self._own, use_threads=True):
-                        yield Batch(source, generation, start, self._conformed(table, start), self.path)
-                        start += table.num_rows
+            with pq.ParquetFile(self.path, metadata=self._meta, pre_buffer=False) as file:
+                for table in file.iter_batches(rows, row_groups=groups, columns=self._own, use_threads=True):
+                    yield Batch(source, generation, start, self._conformed(table, start), self.path)
+                    start += table.num_rows
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{self.path}: cannot be read from row {start} on: {error}") from None
 
@@ -289,6 +298,9 @@ class AnswerFile:
             raise InputError(f"{self.path}: row {start + row}: column {name} cannot be read: {error}") from None
         return array
 
+
+Part = Callable[[], Iterator[Batch]]
+"""A row group that nobody has read yet: gives its rows."""
 
 _NEVER_NULL = ("prompt_id", "messages")
 
@@ -320,15 +332,17 @@ def _alike(found: pa.DataType, wanted: pa.DataType) -> bool:
     return pa.types.is_integer(wanted) and pa.types.is_integer(found)
 
 
-def _runs(meta: pq.FileMetaData, wanted: np.ndarray | None) -> Iterator[tuple[int, list[int]]]:
-    """Neighbouring row groups that are read together, and the row with which they begin."""
+def _runs(
+    meta: pq.FileMetaData, wanted: np.ndarray | None, together: int | None = None
+) -> Iterator[tuple[int, list[int]]]:
+    """Neighbouring row groups that are read together, at most so many, and the row with which they begin."""
     sizes = [meta.row_group(number).num_rows for number in range(meta.num_row_groups)]
     starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
     run: list[int] = []
     for number, size in enumerate(sizes):
         if size and (wanted is None or wanted[starts[number] : starts[number] + size].any()):
             run.append(number)
-        elif run:
+        if run and (run[-1] != number or len(run) == together):
             yield int(starts[run[0]]), run
             run = []
     if run:

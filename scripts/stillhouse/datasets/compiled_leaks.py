@@ -16,6 +16,7 @@ _32, _52, _58 = (np.uint64(bits) for bits in (32, 52, 58))
 
 HEADS = 1 << 12
 """Places for beginnings of words; `_52` leaves as many bits."""
+_SHINGLE, _RUN = 1, 2
 MARGIN = 1e-6
 """What a bound is off at most by rounding."""
 
@@ -122,40 +123,51 @@ def suspects(hashes, heads, begins, counts, held_out, out):
     shared, candidates = np.zeros(prompts, np.int64), np.empty(prompts, np.int64)
     own, found = np.empty(longest, np.uint64), np.empty(longest + 1, np.int64)
     met_stems, met_heads = np.full(held_out.stems.starts.size, -1, np.int64), np.full(HEADS, -1, np.int64)
+    # out of `held_out` once: numba counts references to every array of it with each look, by locked instructions
+    ngram, contained, marks, runs, shorts = (
+        held_out.ngram, held_out.contained, held_out.marks, held_out.runs, held_out.shorts,
+    )  # fmt: skip
+    shingles, stems, numbers = held_out.shingles.places, held_out.stems.places, held_out.stems.numbers
+    most = held_out.most_stems / held_out.content + MARGIN
     for row in range(begins.size):
         words = hashes[begins[row] : begins[row] + counts[row]]
         firsts = heads[begins[row] : begins[row] + counts[row]]
         spaced = True
         for head in firsts:
             spaced &= head < _LOWEST
-        out[row] = _near_by_runs(words, firsts, spaced, held_out, shared, own) or (
-            held_out.stems.places.size > 1
-            and _near_by_content(row, words, firsts, held_out, shared, candidates, found, met_stems, met_heads)
-        )
+        met = _met(words, firsts, spaced, ngram, contained, marks, runs, shorts, shingles)
+        near = met == _RUN or (met == _SHINGLE and _near_by_shingles(words, firsts, spaced, held_out, shared, own))
+        if not near and stems.size > 1:
+            known, least = _content(
+                row, words, firsts, stems, numbers, most, held_out.content, found, met_stems, met_heads
+            )
+            least = max(least, held_out.least_content)
+            if least <= known and least <= held_out.most_stems:
+                near = _shares_enough(found[:known], int(np.ceil(least)), held_out, shared, candidates)
+        out[row] = near
 
 
 @kernel
-def _near_by_runs(words, heads, spaced, held_out, shared, own):
-    """Whether a run of words is shared, or shingles are near enough.
+def _met(words, heads, spaced, ngram, contained, marks, runs, shorts, shingles):
+    """`_RUN` where a run of words is shared, else `_SHINGLE` where a shingle is, else 0.
 
     A run that is looked for begins with a known shingle, unless it is shorter than one.
     """
-    runs, shorts, shingles = held_out.runs, held_out.shorts, held_out.shingles.places
-    known = False
+    met = 0
     for start in range(max(words.size, 1)):
         length = _shingle(heads, start, spaced)
         value = run_hash(words, start, length) if length >= 0 else np.uint64(0)
-        if length >= 0 and _marked(held_out.marks, value) and _place(shingles, value) >= 0:
-            known = True
-        elif held_out.ngram >= 3:
+        if length >= 0 and _marked(marks, value) and _place(shingles, value) >= 0:
+            met = _SHINGLE
+        elif ngram >= 3:
             continue
-        length = _span(heads, start, held_out.ngram, spaced)
+        length = _span(heads, start, ngram, spaced)
         if length >= 0 and _place(runs, run_hash(words, start, length)) >= 0:
-            return True
-        length = _span(heads, start, held_out.contained, spaced)
+            return _RUN
+        length = _span(heads, start, contained, spaced)
         if length >= 0 and _place(shorts, run_hash(words, start, length)) >= 0:
-            return True
-    return known and _near_by_shingles(words, heads, spaced, held_out, shared, own)
+            return _RUN
+    return met
 
 
 @kernel
@@ -191,18 +203,14 @@ def _near_by_shingles(words, heads, spaced, held_out, shared, own):
 
 
 @kernel
-def _near_by_content(row, words, heads, held_out, shared, candidates, found, met_stems, met_heads):
-    """Whether enough content words may be shared.
+def _content(row, words, heads, places, numbers, most, share, found, met_stems, met_heads):
+    """How many known stems are among the content words, `found` having them, and how many have to be shared at least.
 
     The table knows every form of every held-out stem, so known stems are told exactly, and unknown words are of others;
-    words that carry no matter have a number below 0 there.
-    Words of one stem begin with the same three bytes, so those are of at least as many stems as such beginnings; of
-    which some may be taken for one. `met_stems` and `met_heads` hold the last row that each was met in.
+    words that carry no matter have a number below 0 there. Words of one stem begin with the same three bytes, so those
+    are of at least as many stems as such beginnings, of which some may be taken for one. More than `most` stems are more
+    than any held-out prompt could share enough of. `met_stems` and `met_heads` hold the last row that each was met in.
     """
-    places, numbers = held_out.stems.places, held_out.stems.numbers
-    most = (
-        held_out.most_stems / held_out.content + MARGIN
-    )  # more of them than any held-out prompt could share enough of
     known = strange = 0
     for at in range(words.size):
         place = _place(places, words[at])
@@ -216,11 +224,8 @@ def _near_by_content(row, words, heads, held_out, shared, candidates, found, met
             known += met_stems[number] != row
             met_stems[number] = row
         if known + strange > most:
-            return False
-    least = max(held_out.content * (known + strange), held_out.least_content)
-    if known < least or held_out.most_stems < least:
-        return False
-    return _shares_enough(found[:known], int(np.ceil(least)), held_out, shared, candidates)
+            return 0, 1.0
+    return known, share * (known + strange)
 
 
 @kernel

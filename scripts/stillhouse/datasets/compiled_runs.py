@@ -54,7 +54,8 @@ def _repeats(hashes, begin, total, length, table):
     size = 1
     while size < 2 * total:
         size *= 2
-    table[:size] = 0
+    for place in range(size):  # `table[:size] = 0` is a loop that the compiler leaves as it is
+        table[place] = 0
     repeats = 0
     for start in range(begin, begin + total):
         value = run_hash(hashes, start, length) | np.uint64(1)  # 0 marks an empty place

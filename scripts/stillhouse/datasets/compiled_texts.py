@@ -73,8 +73,6 @@ _WORD, _JOIN = np.uint8(1), np.uint8(2)
 _ROLES = np.array([_IN_WORD[byte] + 2 * (chr(byte) in "'-") for byte in range(256)], np.uint8)
 """What a byte is to the count of words: `_WORD` of one, `_JOIN` one that joins two."""
 _ALNUM = (_CLASSES == _LETTER) | (_CLASSES == _DIGIT)
-_FOLDED = np.array([chr(byte) in "-'`" for byte in range(256)], np.bool_)
-"""Bytes that `_folded` may leave out."""
 _OPERATOR = np.array([chr(byte) in "-*/%^" for byte in range(256)], np.bool_)
 _GENERAL_PUNCTUATION = np.array(
     [_third_byte(byte) if 0x80 <= byte < 0xC0 else _UNKNOWN for byte in range(256)], np.uint8
@@ -192,28 +190,22 @@ def _break_end(text, size, at):
 @kernel
 def _folded(text, size, out):
     """Length of `text` in `out`: no apostrophes, "it's" spelt out, broken words whole; as `text.tokens` folds."""
-    length = at = 0
-    while at < size:
-        end = at
-        while end < size and not _FOLDED[text[end]]:
-            end += 1
-        for place in range(end - at):
-            out[length + place] = text[at + place]
-        at, length = end, length + end - at
-        if at == size:
-            break
-        if text[at] == _HYPHEN:
-            after = _break_end(text, size, at + 1) if at and _CLASSES[text[at - 1]] == _LETTER else 0
+    length = after = 0
+    for at in range(size):
+        byte = text[at]
+        if at < after:
+            continue
+        if byte == _HYPHEN and at and _CLASSES[text[at - 1]] == _LETTER:
+            after = _break_end(text, size, at + 1)
             if after:
-                at = after
                 continue
-            out[length] = _HYPHEN
+        if byte != _APOSTROPHE and byte != _BACKTICK:
+            out[length] = byte
             length += 1
         elif _shortens(text, size, at, _IS_WORDS):
             out[length] = _BLANK
             out[length + 1] = ord("i")
             length += 2
-        at += 1
     return length
 
 

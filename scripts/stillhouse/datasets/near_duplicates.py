@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from stillhouse.datasets import kernels
 from stillhouse.datasets.hashing import Banding
+from stillhouse.datasets.in_turn import in_turn
 from stillhouse.datasets.kernels import Tokens
 
 BLOCK_ROWS = 10_000
@@ -107,7 +108,8 @@ def _meetings(rows: np.ndarray, hashes: np.ndarray) -> _Meetings:
 
 
 def _fetched(rows: np.ndarray, texts: Texts) -> kernels.ShingleSets:
-    found = [kernels.shingle_sets(kernels.tokens(block)) for block in _blocks(texts(rows))]
+    made = in_turn(lambda block: kernels.shingle_sets(kernels.tokens(block)), _blocks(texts(rows)), kernels.threads())
+    found = [sets for _, sets in made]
     counts = [np.diff(sets.starts) for sets in found]
     values = np.concatenate([sets.values for sets in found] or [np.empty(0, np.uint64)])
     return kernels.ShingleSets(values, np.concatenate([[0], *counts]).astype(np.int64).cumsum())

@@ -102,6 +102,7 @@ class Scanner:
             [*always, *make_filters(source.filters, files, counter=counter, format=dataset.format)]
             for source in dataset.sources
         ]
+        self._hashed = [self._columns_hashed(own) for own in self.filters]
         self._numbers = [[self.fates.number("filters", one.reason) for one in own] for own in self.filters]
 
     @property
@@ -112,6 +113,12 @@ class Scanner:
         near = self._dataset.near_duplicates
         tools = ("tools",) if near and near.over != "answer" else ()
         return tuple(dict.fromkeys([*ALWAYS_READ, *FORMATS[self._dataset.format].columns, *own, *more, *tools]))
+
+    def _columns_hashed(self, filters: list[RowFilter]) -> list[str]:
+        """Columns of which the words' hashes are wanted, by filters or for near-duplicates."""
+        near = self._dataset.near_duplicates
+        wanted = {name for one in filters for name in getattr(one, "hashed", ())}
+        return sorted(wanted | ({"answer"} if near and near.over == "answer" else set()))
 
     def scan(self, answers: Answers, threads: int) -> Scan:
         """Facts of all rows; raises `InputError` where a row cannot be used."""
@@ -159,6 +166,8 @@ class Scanner:
 
     def _filtered(self, batch: Batch) -> tuple[np.ndarray, list[int]]:
         """Fates after the source's filters, and how many rows each of them took."""
+        for name in self._hashed[batch.source]:
+            batch.tokens(name)  # words are counted in the same go
         fate, taken = np.zeros(len(batch), np.int16), []
         for one, number in zip(self.filters[batch.source], self._numbers[batch.source], strict=True):
             alive = fate == ALIVE

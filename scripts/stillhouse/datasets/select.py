@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from stillhouse.datasets.batches import Batch
+from stillhouse.datasets.batches import Part
 from stillhouse.datasets.facts import Facts
 from stillhouse.datasets.filters.panel import verdict_of
 from stillhouse.datasets.formats import FORMATS
+from stillhouse.datasets.in_turn import in_turn
 from stillhouse.datasets.near_duplicates import keep_first
 from stillhouse.datasets.ordering import order_of
 from stillhouse.datasets.scan import Scan, compared_text
 from stillhouse.datasets.scores import QUALITY
-from stillhouse.datasets.sources import IDENTITY, Answers, in_threads
+from stillhouse.datasets.sources import IDENTITY, Answers
 from stillhouse.datasets.ties import first_of, settle
 from stillhouse.study.datasets import Dataset, NearDuplicates
 
@@ -121,8 +122,10 @@ class Texts:
         wanted = np.zeros(self.answers.rows, bool)
         wanted[rows] = True
 
-        def work(batch: Batch) -> pa.StringArray:
-            return compared_text(batch.take(np.flatnonzero(wanted[self.answers.rows_of(batch)])), self.over)
+        def work(part: Part) -> list[pa.StringArray]:
+            chosen = (batch.take(np.flatnonzero(wanted[self.answers.rows_of(batch)])) for batch in part())
+            return [compared_text(batch, self.over) for batch in chosen if len(batch)]
 
-        for _, texts in in_threads(work, self.answers.batches(columns, wanted), self.threads):
-            yield texts
+        # each thread reads for itself: of one column, Arrow decodes a part after the other
+        for _, texts in in_turn(work, self.answers.parts(columns, wanted), self.threads):
+            yield from texts

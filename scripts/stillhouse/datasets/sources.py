@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from stillhouse.datasets.batches import AnswerFile, Batch, open_answers
+from stillhouse.datasets.batches import AnswerFile, Batch, Part, open_answers
 from stillhouse.datasets.in_turn import in_turn
 from stillhouse.datasets.scores import Scores
 from stillhouse.errors import InputError
@@ -65,6 +65,14 @@ class Answers:
             if own is None or own.any():
                 file: AnswerFile = open_answers(path, columns, scores=self.scores.get(source.generation))
                 yield from file.batches(number, source.generation, wanted=own)
+
+    def parts(self, columns: tuple[str, ...], wanted: np.ndarray) -> Iterator[Part]:
+        """The row groups that hold a wanted row (a mask over all), in file order, not read yet."""
+        for number, (source, path) in enumerate(zip(self.sources, self.paths, strict=True)):
+            own = wanted[self.starts[number] : self.starts[number + 1]]
+            if own.any():
+                file = open_answers(path, columns, scores=self.scores.get(source.generation))
+                yield from file.parts(number, source.generation, own)
 
     def rows_of(self, batch: Batch) -> slice:
         """Where the rows of a batch stand among all."""

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from stillhouse.datasets.naming import DROPPED, Details
 from stillhouse.datasets.ordering import order_of
 from stillhouse.datasets.pairing import Examples, columns_of, examples_of
 from stillhouse.datasets.sources import Answers, in_threads
-from stillhouse.datasets.split import SPLITS, TRAIN
+from stillhouse.datasets.split import SPLITS
 from stillhouse.datasets.writer import BUCKET_ROWS, PlacedWriter
 
 
@@ -103,10 +102,8 @@ class SplitWriter:
             for _, parts in in_threads(work, answers.batches(columns_of(self._form)), threads):
                 for writer, part in parts:
                     writer.add(part)
-            splits[TRAIN].finish(threads)
-            with ThreadPoolExecutor(max(threads, 1)) as pool:  # the others are small
-                for finished in [pool.submit(writer.finish) for writer in writers if writer is not splits[TRAIN]]:
-                    finished.result()
+            for writer in writers:
+                writer.finish(threads)
 
     def _part(self, batch: Batch, own: Entries) -> Part | None:
         """The rows of the dataset that a batch gives; None where it gives none."""

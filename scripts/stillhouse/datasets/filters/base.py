@@ -39,7 +39,8 @@ class RowFilter(Protocol):
 
     `reason` counts what it drops, `label` is the filter as the study writes it, `columns` is what it reads.
     `keep` tells the truth about one row. A filter may also have `mask(batch) -> Mask`: the same for a whole
-    batch, faster (a test holds the two equal).
+    batch, faster (a test holds the two equal). `hashed` names columns of which that wants the words' hashes: they are
+    made before all filters, as words are counted in the same go.
     """
 
     reason: str

@@ -230,6 +230,7 @@ class Repetition:
     most: float
     reason = "repetition"
     columns = ("answer",)
+    hashed = ("answer",)
 
     @property
     def label(self) -> str:
