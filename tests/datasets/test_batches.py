@@ -87,6 +87,18 @@ def test_only_parts_with_wanted_rows_are_read(house, tmp_path):
     assert found[1].row(8)["prompt_id"] == rows[58]["prompt_id"]
 
 
+def test_parts_are_the_row_groups_with_wanted_rows(house, tmp_path):
+    rows = [house.answer_row(f"Question {number}") for number in range(60)]
+    table = pq.read_table(house.write_answers(tmp_path / "a.parquet", rows))
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=10)
+    wanted = np.zeros(60, bool)
+    wanted[[15, 21, 58]] = True
+    parts = list(open_answers(tmp_path / "a.parquet", COLUMNS).parts(0, "plans", wanted))
+    found = [batch for part in reversed(parts) for batch in part()]  # they may be read in any order
+    assert [(batch.start, len(batch)) for batch in found] == [(50, 10), (20, 10), (10, 10)]
+    assert found[0].row(8)["prompt_id"] == rows[58]["prompt_id"]
+
+
 def test_columns_that_older_files_lack_are_null(house, tmp_path):
     table = pq.read_table(house.write_answers(tmp_path / "a.parquet", [house.answer_row("Name a river")]))
     pq.write_table(table.drop_columns(["sample", "tools"]), tmp_path / "a.parquet")
@@ -143,6 +155,9 @@ def test_a_file_that_is_cut_off_is_told(house, tmp_path):
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"a\.parquet: cannot be read from row 0 on"):
         list(read_batches(file, COLUMNS))
+    (part,) = open_answers(file, COLUMNS).parts(0, "plans", np.ones(200, bool))
+    with pytest.raises(InputError, match=r"a\.parquet: cannot be read from row 0 on"):
+        list(part())
     file.write_bytes(content[:300])
     with pytest.raises(InputError, match=r"a\.parquet: not a parquet file"):
         list(read_batches(file, COLUMNS))
