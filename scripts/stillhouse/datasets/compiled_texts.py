@@ -74,6 +74,8 @@ _ROLES = np.array([_IN_WORD[byte] + 2 * (chr(byte) in "'-") for byte in range(25
 """What a byte is to the count of words: `_WORD` of one, `_JOIN` one that joins two."""
 _ALNUM = (_CLASSES == _LETTER) | (_CLASSES == _DIGIT)
 _OPERATOR = np.array([chr(byte) in "-*/%^" for byte in range(256)], np.bool_)
+_TELLS_NOTHING = (_CLASSES == _PUNCTUATION) & ~_OPERATOR & (np.arange(256) != _SHARP)
+"""Punctuation that begins no token, whatever stands beside it."""
 _GENERAL_PUNCTUATION = np.array(
     [_third_byte(byte) if 0x80 <= byte < 0xC0 else _UNKNOWN for byte in range(256)], np.uint8
 )
@@ -280,7 +282,8 @@ def _words(text, size, hashes, heads, count):
     at = 0
     while at < size:
         kind, first, end = _CLASSES[text[at]], at, 0
-        if kind == _SPACE and at + 1 < size and _CLASSES[text[at + 1]] == _LETTER:  # the everyday case
+        everyday = kind == _SPACE and at + 1 < size and _CLASSES[text[at + 1]] == _LETTER
+        if everyday or _TELLS_NOTHING[text[at]]:
             at += 1
             continue
         if kind == _SYMBOL and text[at] >= _ARROWS:
@@ -332,14 +335,14 @@ def tokens(data, offsets, words, contractions):
     for row in range(rows):
         begins[row] = count
         size = _plain(data, offsets[row], offsets[row + 1], plain)
-        words[row], contractions[row] = _counted(plain, size, roles) if size >= 0 else (LEFT_OUT, LEFT_OUT)
+        words[row], contractions[row], joins = _counted(plain, size, roles)
         if size <= 0:
             continue
-        length = _folded(plain, size, folded)
+        length = _folded(plain, size, folded) if joins else size
         if count + length > hashes.size:
             hashes = np.concatenate((hashes[:count], np.empty(count + length, np.uint64)))
             heads = np.concatenate((heads[:count], np.empty(count + length, np.uint32)))
-        end = _words(folded, length, hashes, heads, count)
+        end = _words(folded if joins else plain, length, hashes, heads, count)
         counts[row] = end - count
         count = end
     return hashes[:count], heads[:count], begins, counts
@@ -352,30 +355,36 @@ def counts(data, offsets, words, contractions):
     plain, roles = np.empty(2 * longest + 3, np.uint8), np.zeros(2 * longest + 5, np.uint8)
     for row in range(offsets.size - 1):
         size = _plain(data, offsets[row], offsets[row + 1], plain)
-        words[row], contractions[row] = _counted(plain, size, roles) if size >= 0 else (LEFT_OUT, LEFT_OUT)
+        words[row], contractions[row], _ = _counted(plain, size, roles)
 
 
 @kernel
 def _counted(text, size, roles):
-    """Words and contractions of a plain text; `roles` is scratch that begins with two zeros.
+    """Words and contractions of a plain text, `LEFT_OUT` for one of size `LEFT_OUT`; and signs that `_folded` may leave out.
 
-    The loops have no branch that depends on a byte: where words begin cannot be foretold.
+    `roles` is scratch that begins with two zeros. The loops over all bytes have no branch that depends on one: where words
+    begin cannot be foretold.
     """
-    quotes = words = 0
+    if size == LEFT_OUT:
+        return LEFT_OUT, LEFT_OUT, 0
+    quotes = hyphens = words = 0
     for at in range(size):
         byte = text[at]
         roles[at + 2] = _ROLES[byte]
         quotes += (byte == _APOSTROPHE) | (byte == _BACKTICK)
+        hyphens += byte == _HYPHEN
     for at in range(size):
         # one apostrophe or hyphen right behind a word joins it with the next
         joined = (roles[at + 1] >> 1) & roles[at]
         words += roles[at + 2] & ~roles[at + 1] & ~joined & 1
-    contractions, at = 0, 1
-    while quotes and at < size:
+    contractions, at, left = 0, 0, quotes
+    while left:
         if text[at] == _APOSTROPHE or text[at] == _BACKTICK:
-            contractions += _contracts(text, size, at)
+            left -= 1
+            if at:
+                contractions += _contracts(text, size, at)
         at += 1
-    return words, contractions
+    return words, contractions, quotes + hyphens
 
 
 @kernel
