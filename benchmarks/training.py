@@ -1,6 +1,6 @@
 """How fast an adapter trains, against a plain TRL script with TRL's own defaults. Prints one JSON object.
 
-python benchmarks/training.py            192 rows, the embedded model, one epoch each: twenty to thirty minutes on two cores
+python benchmarks/training.py            192 rows, the embedded model, one epoch each: a quarter of an hour to half an hour on two cores
 python benchmarks/training.py --small    32 rows
 """
 

@@ -76,25 +76,26 @@ def test_batches_are_even_and_cross_row_groups(house, tmp_path):
     assert found[1].row(3)["prompt_id"] == rows[37]["prompt_id"]
 
 
-def test_only_parts_with_wanted_rows_are_read(house, tmp_path):
+def in_groups_of_ten(house, path):
+    """Sixty rows in a file, and three of them that are wanted."""
     rows = [house.answer_row(f"Question {number}") for number in range(60)]
-    table = pq.read_table(house.write_answers(tmp_path / "a.parquet", rows))
-    pq.write_table(table, tmp_path / "a.parquet", row_group_size=10)
+    pq.write_table(pq.read_table(house.write_answers(path, rows)), path, row_group_size=10)
     wanted = np.zeros(60, bool)
     wanted[[15, 21, 58]] = True
+    return rows, wanted
+
+
+def test_only_parts_with_wanted_rows_are_read(house, tmp_path):
+    rows, wanted = in_groups_of_ten(house, tmp_path / "a.parquet")
     found = list(open_answers(tmp_path / "a.parquet", COLUMNS).batches(0, "plans", wanted=wanted))
     assert [(batch.start, len(batch)) for batch in found] == [(10, 20), (50, 10)]
     assert found[1].row(8)["prompt_id"] == rows[58]["prompt_id"]
 
 
-def test_parts_are_the_row_groups_with_wanted_rows(house, tmp_path):
-    rows = [house.answer_row(f"Question {number}") for number in range(60)]
-    table = pq.read_table(house.write_answers(tmp_path / "a.parquet", rows))
-    pq.write_table(table, tmp_path / "a.parquet", row_group_size=10)
-    wanted = np.zeros(60, bool)
-    wanted[[15, 21, 58]] = True
-    parts = list(open_answers(tmp_path / "a.parquet", COLUMNS).parts(0, "plans", wanted))
-    found = [batch for part in reversed(parts) for batch in part()]  # they may be read in any order
+def test_row_groups_with_wanted_rows_are_read_in_any_order(house, tmp_path):
+    rows, wanted = in_groups_of_ten(house, tmp_path / "a.parquet")
+    groups = list(open_answers(tmp_path / "a.parquet", COLUMNS).groups(0, "plans", wanted))
+    found = [batch for group in reversed(groups) for batch in group()]
     assert [(batch.start, len(batch)) for batch in found] == [(50, 10), (20, 10), (10, 10)]
     assert found[0].row(8)["prompt_id"] == rows[58]["prompt_id"]
 
@@ -155,9 +156,9 @@ def test_a_file_that_is_cut_off_is_told(house, tmp_path):
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"a\.parquet: cannot be read from row 0 on"):
         list(read_batches(file, COLUMNS))
-    (part,) = open_answers(file, COLUMNS).parts(0, "plans", np.ones(200, bool))
+    (group,) = open_answers(file, COLUMNS).groups(0, "plans", np.ones(200, bool))
     with pytest.raises(InputError, match=r"a\.parquet: cannot be read from row 0 on"):
-        list(part())
+        list(group())
     file.write_bytes(content[:300])
     with pytest.raises(InputError, match=r"a\.parquet: not a parquet file"):
         list(read_batches(file, COLUMNS))

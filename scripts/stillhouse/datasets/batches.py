@@ -260,7 +260,7 @@ class AnswerFile:
         for start, groups in _runs(self._meta, wanted):
             yield from self._read(source, generation, start, groups, rows)
 
-    def parts(self, source: int, generation: str, wanted: np.ndarray) -> "Iterator[Part]":
+    def groups(self, source: int, generation: str, wanted: np.ndarray) -> "Iterator[RowGroup]":
         """The row groups that hold a wanted row, each to be read by whoever takes it; its reading raises as `batches`."""
         for start, groups in _runs(self._meta, wanted, together=1):
             yield partial(self._read, source, generation, start, groups, min(BATCH_ROWS, self._rows_at_once))
@@ -299,7 +299,7 @@ class AnswerFile:
         return array
 
 
-Part = Callable[[], Iterator[Batch]]
+RowGroup = Callable[[], Iterator[Batch]]
 """A row group that nobody has read yet: gives its rows."""
 
 _NEVER_NULL = ("prompt_id", "messages")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from stillhouse.datasets.batches import Part
+from stillhouse.datasets.batches import RowGroup
 from stillhouse.datasets.facts import Facts
 from stillhouse.datasets.filters.panel import verdict_of
 from stillhouse.datasets.formats import FORMATS
@@ -122,10 +122,10 @@ class Texts:
         wanted = np.zeros(self.answers.rows, bool)
         wanted[rows] = True
 
-        def work(part: Part) -> list[pa.StringArray]:
-            chosen = (batch.take(np.flatnonzero(wanted[self.answers.rows_of(batch)])) for batch in part())
+        def work(group: RowGroup) -> list[pa.StringArray]:
+            chosen = (batch.take(np.flatnonzero(wanted[self.answers.rows_of(batch)])) for batch in group())
             return [compared_text(batch, self.over) for batch in chosen if len(batch)]
 
-        # each thread reads for itself: of one column, Arrow decodes a part after the other
-        for _, texts in in_turn(work, self.answers.parts(columns, wanted), self.threads):
+        # each thread reads for itself: of one column, Arrow decodes a row group after the other
+        for _, texts in in_turn(work, self.answers.groups(columns, wanted), self.threads):
             yield from texts

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from stillhouse.datasets.batches import AnswerFile, Batch, Part, open_answers
+from stillhouse.datasets.batches import AnswerFile, Batch, RowGroup, open_answers
 from stillhouse.datasets.in_turn import in_turn
 from stillhouse.datasets.scores import Scores
 from stillhouse.errors import InputError
@@ -66,13 +66,13 @@ class Answers:
                 file: AnswerFile = open_answers(path, columns, scores=self.scores.get(source.generation))
                 yield from file.batches(number, source.generation, wanted=own)
 
-    def parts(self, columns: tuple[str, ...], wanted: np.ndarray) -> Iterator[Part]:
+    def groups(self, columns: tuple[str, ...], wanted: np.ndarray) -> Iterator[RowGroup]:
         """The row groups that hold a wanted row (a mask over all), in file order, not read yet."""
         for number, (source, path) in enumerate(zip(self.sources, self.paths, strict=True)):
             own = wanted[self.starts[number] : self.starts[number + 1]]
             if own.any():
                 file = open_answers(path, columns, scores=self.scores.get(source.generation))
-                yield from file.parts(number, source.generation, own)
+                yield from file.groups(number, source.generation, own)
 
     def rows_of(self, batch: Batch) -> slice:
         """Where the rows of a batch stand among all."""
